@@ -1,6 +1,7 @@
 //! ciphermill: bulk encryption of media.
 
+pub mod cipher;
 pub mod fault;
-pub mod job;
+//pub mod job;
 pub mod secret;
 pub mod settings;

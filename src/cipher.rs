@@ -1,0 +1,60 @@
+//! Cipher: the AES modes, pure.
+//!
+//! Key bytes and parts of objects come in, ciphered parts and what they leave behind ([`Mark`]) go out. This room knows
+//! no I/O, no threads and no clock. Everything is part-parallel from the start: a part says where it stands
+//! ([`PartAt`]), so parts of CTR, GCM, cobblestone and of CBC decryption run in any order on any core, and the little
+//! that must be put together in order (a GHASH sum, a CBC chain) travels as a `Mark`.
+//!
+//! What the bytes mean stands in one file per mode; how AES is computed stands behind [`cpu::Kernel`]. No branch and no
+//! index here depends on a secret; tags and commitments are compared in constant time.
+
+pub mod cbc;
+pub mod cobblestone;
+pub mod cpu;
+pub mod ctr;
+pub mod decrypt;
+pub mod encrypt;
+pub mod gcm;
+pub mod layout;
+
+use crate::fault::{Code, Fault};
+
+pub use decrypt::Decryptor;
+pub use encrypt::Encryptor;
+pub use layout::Form;
+
+/// Bytes in an AES block.
+pub const BLOCK_BYTES: usize = 16;
+/// Bytes in a GCM tag.
+pub const TAG_BYTES: usize = 16;
+
+/// One AES block.
+pub type Block = [u8; BLOCK_BYTES];
+
+/// Where a part stands in its object's plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartAt {
+    /// Offset of its first plaintext byte. A multiple of the part size, hence of 16 KiB.
+    pub offset: u64,
+    /// Whether it is the object's last part.
+    pub last: bool,
+}
+
+/// What a ciphered part leaves behind for those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing: the part stands alone.
+    None,
+    /// CBC encryption: the last ciphertext block, which the next part is chained to.
+    Chain(Block),
+    /// GCM: GHASH over this part's ciphertext, to be folded with its neighbours'.
+    Ghash(gcm::Partial),
+}
+
+/// The one fault of every failed decryption: tag, padding, commitment, truncation and reordering look the same.
+pub fn decrypt_failed() -> Fault {
+    Fault::new(
+        Code::DecryptFailed,
+        "the object does not decrypt under this key",
+    )
+}

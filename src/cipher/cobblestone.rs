@@ -1,0 +1,211 @@
+//! cobblestone: the C2SP chunked-encryption format (c2sp.org/chunked-encryption), Cobblestone-128 and -256.
+//!
+//! ```text
+//! key (16|32) || base nonce (12) || commitment (32) = HKDF-Expand-SHA-512(input key, info)
+//! info   = "c2sp.org/chunked-encryption@v1+" || aead || 0x00 || salt || context
+//! object = salt (24) || commitment (32) || chunk 0 || chunk 1 || ...
+//! chunk  = AES-GCM(key, base nonce XOR n, no AAD) over 16,384 bytes; the last always shorter, possibly empty
+//! ```
+//!
+//! The commitment is compared before any chunk is opened. A last chunk of full length means truncation.
+
+use hkdf::Hkdf;
+use sha2::Sha512;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::cpu::{CounterWidth, Data, Ghasher, Kernel, Keyed};
+use super::gcm::{initial_counter, length_block, xor};
+use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
+use crate::fault::{Code, Fault, Result};
+use crate::secret::Secret;
+
+/// Plaintext bytes of a full chunk.
+pub const CHUNK_BYTES: usize = 16_384;
+/// Bytes of a full chunk with its tag.
+pub const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
+/// Bytes of the salt.
+pub const SALT_BYTES: usize = 24;
+/// Bytes of the commitment.
+pub const COMMITMENT_BYTES: usize = 32;
+/// Bytes before the first chunk.
+pub const HEADER_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
+/// Most chunks of one object.
+pub const MAX_CHUNKS: u64 = 1 << 38;
+
+const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+";
+const NONCE_BYTES: usize = 12;
+
+/// Salt of one object: never twice under one input key. Not `Clone`: one salt, one object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Salt([u8; SALT_BYTES]);
+
+impl Salt {
+    /// A fresh random salt.
+    pub fn random() -> Result<Salt> {
+        crate::secret::random_array().map(Salt)
+    }
+
+    /// A salt that stands in an object's header, or in a test vector.
+    pub fn existing(bytes: [u8; SALT_BYTES]) -> Salt {
+        Salt(bytes)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; SALT_BYTES] {
+        &self.0
+    }
+}
+
+/// The derived keys of one object.
+pub struct Cobblestone {
+    key: Box<dyn Keyed>,
+    hash: Box<dyn Ghasher>,
+    base_nonce: [u8; NONCE_BYTES],
+    header: [u8; HEADER_BYTES],
+}
+
+impl Cobblestone {
+    /// Derives the keys of the object with this salt.
+    pub fn new(
+        kernel: &'static dyn Kernel,
+        key: &Secret,
+        salt: &Salt,
+        context: &[u8],
+    ) -> Result<Cobblestone> {
+        let input = key.expose();
+        let aead: &[u8] = match input.len() {
+            16 => b"AEAD_AES_128_GCM",
+            32 => b"AEAD_AES_256_GCM",
+            other => {
+                let message = format!("cobblestone takes a key of 16 or 32 bytes, got {other}");
+                return Err(Fault::new(Code::InvalidKeyLength, message));
+            }
+        };
+        let wrong = || Fault::new(Code::InvalidKeyLength, "the key cannot be expanded");
+        let hkdf = Hkdf::<Sha512>::from_prk(hmac_key(input).as_slice()).map_err(|_| wrong())?;
+        let mut derived = Zeroizing::new(vec![0; input.len() + NONCE_BYTES + COMMITMENT_BYTES]);
+        hkdf.expand_multi_info(&[LABEL, aead, &[0], salt.bytes(), context], &mut derived)
+            .map_err(|_| wrong())?;
+        let (message_key, rest) = derived.split_at(input.len());
+        let (nonce, commitment) = rest.split_at(NONCE_BYTES);
+        let mut header = [0; HEADER_BYTES];
+        header[..SALT_BYTES].copy_from_slice(salt.bytes());
+        header[SALT_BYTES..].copy_from_slice(commitment);
+        let key = kernel.key(&Secret::new(message_key.to_vec()))?;
+        let mut h = [0; BLOCK_BYTES];
+        key.encrypt_block(&mut h);
+        let base_nonce = std::array::from_fn(|index| nonce[index]);
+        Ok(Cobblestone {
+            hash: kernel.ghash(&h),
+            key,
+            base_nonce,
+            header,
+        })
+    }
+
+    /// Opens an object by its header: derives the keys and compares the commitment.
+    pub fn open(
+        kernel: &'static dyn Kernel,
+        key: &Secret,
+        header: &[u8; HEADER_BYTES],
+        context: &[u8],
+    ) -> Result<Cobblestone> {
+        let salt = Salt(std::array::from_fn(|index| header[index]));
+        let opened = Cobblestone::new(kernel, key, &salt, context)?;
+        if bool::from(opened.header.ct_eq(header)) {
+            Ok(opened)
+        } else {
+            Err(decrypt_failed())
+        }
+    }
+
+    /// Salt and commitment, as they stand before the first chunk.
+    pub fn header(&self) -> &[u8; HEADER_BYTES] {
+        &self.header
+    }
+
+    /// Encrypts the chunks from number `first` on; `out` has room for every chunk's tag. The last part of an object ends
+    /// with a short chunk, which may be empty.
+    pub fn encrypt(&self, first: u64, last: bool, plain: &[u8], out: &mut [u8]) {
+        let full = plain.len() / CHUNK_BYTES;
+        let chunks = full + usize::from(last);
+        for index in 0..chunks {
+            let plain = &plain[index * CHUNK_BYTES..plain.len().min((index + 1) * CHUNK_BYTES)];
+            let start = index * SEALED_CHUNK_BYTES;
+            let sealed = &mut out[start..start + plain.len() + TAG_BYTES];
+            self.encrypt_chunk(first + index as u64, plain, sealed);
+        }
+    }
+
+    /// Opens the chunks of a part in place and closes the gaps their tags leave; returns the plaintext length.
+    pub fn decrypt(&self, first: u64, last: bool, data: &mut [u8]) -> Result<usize> {
+        let full = data.len() / SEALED_CHUNK_BYTES;
+        let short = data.len() % SEALED_CHUNK_BYTES;
+        if last && short < TAG_BYTES || !last && short != 0 {
+            return Err(decrypt_failed());
+        }
+        let mut plain = 0;
+        for index in 0..full + usize::from(last) {
+            let start = index * SEALED_CHUNK_BYTES;
+            let end = data.len().min(start + SEALED_CHUNK_BYTES);
+            let length = end - start - TAG_BYTES;
+            self.decrypt_chunk(first + index as u64, &mut data[start..end])?;
+            data.copy_within(start..start + length, plain);
+            plain += length;
+        }
+        Ok(plain)
+    }
+
+    fn encrypt_chunk(&self, number: u64, plain: &[u8], sealed: &mut [u8]) {
+        let j0 = self.counter(number);
+        let (body, tag) = sealed.split_at_mut(plain.len());
+        if let Ok(data) = Data::new(plain, body) {
+            self.key.ctr(first_counter(j0), CounterWidth::Bits32, data);
+        }
+        tag.copy_from_slice(&self.tag(j0, body));
+    }
+
+    fn decrypt_chunk(&self, number: u64, sealed: &mut [u8]) -> Result<()> {
+        let j0 = self.counter(number);
+        let (body, tag) = sealed.split_at_mut(sealed.len() - TAG_BYTES);
+        if !bool::from(self.tag(j0, body).ct_eq(tag)) {
+            return Err(decrypt_failed());
+        }
+        self.key
+            .ctr(first_counter(j0), CounterWidth::Bits32, body.into());
+        Ok(())
+    }
+
+    fn tag(&self, j0: Block, ciphertext: &[u8]) -> [u8; TAG_BYTES] {
+        let mut sum = [0; BLOCK_BYTES];
+        self.hash.update(&mut sum, ciphertext);
+        self.hash
+            .update(&mut sum, &length_block(0, ciphertext.len() as u64));
+        let mut mask = j0;
+        self.key.encrypt_block(&mut mask);
+        xor(sum, mask)
+    }
+
+    /// J0 of a chunk: its nonce is the base nonce XOR its number.
+    fn counter(&self, number: u64) -> Block {
+        let mut nonce = self.base_nonce;
+        for (byte, n) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
+            *byte ^= n;
+        }
+        initial_counter(nonce)
+    }
+}
+
+fn first_counter(mut j0: Block) -> Block {
+    j0[15] = 2;
+    j0
+}
+
+/// HKDF-Expand keys HMAC with the input key itself. The crate wants a pseudo-random key of at least one hash length;
+/// HMAC pads shorter keys with zeroes (RFC 2104, section 2), so padding here changes nothing.
+fn hmac_key(input: &[u8]) -> Zeroizing<[u8; 64]> {
+    let mut key = Zeroizing::new([0; 64]);
+    key[..input.len()].copy_from_slice(input);
+    key
+}

@@ -1,0 +1,180 @@
+//! One object's decryption: mode, key and IV bound together, part by part.
+
+use std::ops::Range;
+
+use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES};
+use super::cpu::{Kernel, Keyed};
+use super::ctr::{self, CounterStart};
+use super::gcm::{Gcm, Partial};
+use super::{BLOCK_BYTES, Block, Form, Mark, PartAt, TAG_BYTES, cbc, decrypt_failed};
+use crate::fault::Result;
+use crate::secret::Secret;
+
+/// Decrypts one object.
+pub struct Decryptor {
+    mode: ModeKey,
+}
+
+enum ModeKey {
+    Plain,
+    Ctr(Box<dyn Keyed>, CounterStart),
+    Cbc(Box<dyn Keyed>, Block),
+    Gcm(Gcm),
+    Cobblestone(Cobblestone),
+}
+
+/// What decrypting a part gave.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Where the plaintext lies in the buffer.
+    pub plain: Range<usize>,
+    /// What it leaves for the whole.
+    pub mark: Mark,
+    /// The tag that stood at the object's end (last part of GCM).
+    pub tag: Option<[u8; TAG_BYTES]>,
+}
+
+impl Decryptor {
+    /// Takes the bytes as they are.
+    pub fn plain() -> Decryptor {
+        Decryptor {
+            mode: ModeKey::Plain,
+        }
+    }
+
+    /// aes-ctr from this counter block on.
+    pub fn ctr(
+        kernel: &'static dyn Kernel,
+        key: &Secret,
+        start: CounterStart,
+    ) -> Result<Decryptor> {
+        Ok(Decryptor {
+            mode: ModeKey::Ctr(kernel.key(key)?, start),
+        })
+    }
+
+    /// aes-cbc-pkcs7 with this IV.
+    pub fn cbc(kernel: &'static dyn Kernel, key: &Secret, iv: Block) -> Result<Decryptor> {
+        Ok(Decryptor {
+            mode: ModeKey::Cbc(kernel.key(key)?, iv),
+        })
+    }
+
+    /// aes-gcm with this IV.
+    pub fn gcm(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Decryptor> {
+        Ok(Decryptor {
+            mode: ModeKey::Gcm(Gcm::new(kernel, key, iv)?),
+        })
+    }
+
+    /// cobblestone, opened by the object's header.
+    pub fn cobblestone(
+        kernel: &'static dyn Kernel,
+        key: &Secret,
+        header: &[u8; HEADER_BYTES],
+        context: &[u8],
+    ) -> Result<Decryptor> {
+        let object = Cobblestone::open(kernel, key, header, context)?;
+        Ok(Decryptor {
+            mode: ModeKey::Cobblestone(object),
+        })
+    }
+
+    /// The object's form.
+    pub fn form(&self) -> Form {
+        match self.mode {
+            ModeKey::Plain => Form::Plain,
+            ModeKey::Ctr(..) => Form::Ctr,
+            ModeKey::Cbc(..) => Form::Cbc,
+            ModeKey::Gcm(_) => Form::Gcm,
+            ModeKey::Cobblestone(_) => Form::Cobblestone,
+        }
+    }
+
+    /// Decrypts, in place, the bytes of [`Form::read_range`] for one part.
+    pub fn decrypt(&self, at: PartAt, data: &mut [u8]) -> Result<Opened> {
+        let opened = |plain, mark| {
+            Ok(Opened {
+                plain,
+                mark,
+                tag: None,
+            })
+        };
+        match &self.mode {
+            ModeKey::Plain => opened(0..data.len(), Mark::None),
+            ModeKey::Ctr(key, start) => {
+                ctr::apply(key.as_ref(), *start, at.offset, (&mut *data).into());
+                opened(0..data.len(), Mark::None)
+            }
+            ModeKey::Cbc(key, iv) => opened(decrypt_cbc(key.as_ref(), iv, at, data)?, Mark::None),
+            ModeKey::Gcm(gcm) => decrypt_gcm(gcm, at, data),
+            ModeKey::Cobblestone(object) => {
+                let first = at.offset / CHUNK_BYTES as u64;
+                let plain = object.decrypt(first, at.last, data)?;
+                opened(0..plain, Mark::None)
+            }
+        }
+    }
+
+    /// Folds the mark of the next part into what the parts before it left.
+    pub fn fold(&self, before: Mark, next: Mark) -> Mark {
+        match (&self.mode, before, next) {
+            (ModeKey::Gcm(gcm), Mark::Ghash(left), Mark::Ghash(right)) => {
+                Mark::Ghash(gcm.fold(left, right))
+            }
+            (_, _, next) => next,
+        }
+    }
+
+    /// Accepts or refuses the whole, once every part was folded. Only then may anything of it be published.
+    pub fn verify(&self, whole: Mark, tag: Option<[u8; TAG_BYTES]>) -> Result<()> {
+        let ModeKey::Gcm(gcm) = &self.mode else {
+            return Ok(());
+        };
+        let tag = tag.ok_or_else(decrypt_failed)?;
+        let partial = if let Mark::Ghash(partial) = whole {
+            partial
+        } else {
+            Partial::default()
+        };
+        gcm.verify(partial, &tag)
+    }
+}
+
+fn decrypt_gcm(gcm: &Gcm, at: PartAt, data: &mut [u8]) -> Result<Opened> {
+    let tag_bytes = if at.last { TAG_BYTES } else { 0 };
+    let plain = data
+        .len()
+        .checked_sub(tag_bytes)
+        .ok_or_else(decrypt_failed)?;
+    let (body, tag) = data.split_at_mut(plain);
+    let tag = if at.last {
+        <[u8; TAG_BYTES]>::try_from(&*tag).ok()
+    } else {
+        None
+    };
+    Ok(Opened {
+        plain: 0..plain,
+        mark: Mark::Ghash(gcm.decrypt(at.offset, body)),
+        tag,
+    })
+}
+
+/// A part that is not the first one brings the ciphertext block before it along.
+fn decrypt_cbc(key: &dyn Keyed, iv: &Block, at: PartAt, data: &mut [u8]) -> Result<Range<usize>> {
+    let before = if at.offset == 0 { 0 } else { BLOCK_BYTES };
+    if data.len() < before || (data.len() - before) % BLOCK_BYTES != 0 {
+        return Err(decrypt_failed());
+    }
+    let (previous, body) = data.split_at_mut(before);
+    let previous = <Block>::try_from(&*previous).unwrap_or(*iv);
+    key.cbc_decrypt(&previous, body);
+    if !at.last {
+        return Ok(before..data.len());
+    }
+    let end = body
+        .last_chunk::<BLOCK_BYTES>()
+        .ok_or_else(decrypt_failed)?;
+    let kept = cbc::unpadded(end)?;
+    Ok(before..data.len() - BLOCK_BYTES + kept)
+}
