@@ -75,6 +75,7 @@ codes! {
     KeyDenied = "key_denied", Permanent, 1, "grant the worker kms:Decrypt (and kms:GenerateDataKey for generated keys) on this key";
     KeyNotAllowed = "key_not_allowed", Permanent, 1, "add the key to `worker.allow_kms_keys`";
     KeyServiceDown = "key_service_down", Dependency, 69, "the key service does not answer: check its endpoint, network and credentials";
+    KeyRegionDown = "key_region_down", Transient, 75, "the key service does not answer in the region that the job names: check `region`";
     KeyringMissing = "keyring_missing", Permanent, 78, "create one with `ciphermill keys create`, or set `keyring.file`";
     KeyringBroken = "keyring_broken", Permanent, 78, "the keyring file is damaged: restore it from a backup";
 

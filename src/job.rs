@@ -10,11 +10,12 @@ pub mod event;
 pub mod limits;
 pub mod schema;
 pub mod url;
+mod wire;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use digest::JobDigest;
 pub use url::ObjectUrl;
@@ -40,6 +41,7 @@ pub struct Job {
     pub deadline_seconds: Option<u32>,
     /// Handed back in every event: at most 16, keys up to 64 and values up to 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
     /// A queue that gets the end event too (it must be on the worker's allow-list).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,6 +186,7 @@ pub struct KmsKey {
     pub key_id: Option<String>,
     /// Encryption context, as it was when the key was wrapped.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::context")]
     pub context: BTreeMap<String, String>,
     /// Base64 of the MD5 of the decoded ciphertext blob: checked before KMS is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +201,7 @@ pub struct KeyringKey {
     pub wrapped: Base64,
     /// The context it was wrapped with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::context")]
     pub context: BTreeMap<String, String>,
 }
 
@@ -226,6 +230,7 @@ pub struct GenerateKms {
     pub region: Option<String>,
     /// Encryption context to bind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::context")]
     pub context: BTreeMap<String, String>,
 }
 
@@ -237,6 +242,7 @@ pub struct GenerateKeyring {
     pub bits: KeyBits,
     /// Context to bind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::context")]
     pub context: BTreeMap<String, String>,
 }
 
@@ -263,7 +269,7 @@ impl KeyBits {
 pub struct Storage {
     /// Content-Type header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(max = 255), regex(pattern = r"^[ -~]+$"))]
     pub content_type: Option<String>,
     /// Storage class, in the store's own spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,9 +277,11 @@ pub struct Storage {
     pub storage_class: Option<String>,
     /// User metadata; names starting with `ciphermill-` are the worker's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Object tags: at most 10.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::tags")]
     pub tags: BTreeMap<String, String>,
     /// Encryption by the store itself, with or without ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -302,6 +310,7 @@ pub enum ServerSide {
         kms_key_id: Option<String>,
         /// Encryption context.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[schemars(schema_with = "schema::context")]
         context: BTreeMap<String, String>,
     },
 }
@@ -318,7 +327,7 @@ pub enum IfExists {
 }
 
 /// The checksum an upload carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
     /// CRC-64/NVME over the whole object (parts combine).
@@ -342,67 +351,4 @@ fn yes() -> bool {
 
 fn is_true(value: &bool) -> bool {
     *value
-}
-
-mod wire {
-    //! JSON forms of the small value types.
-    use std::borrow::Cow;
-    use std::fmt;
-
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-    use serde::{Serialize, Serializer};
-
-    use super::{Base64, KeyBits};
-
-    impl Base64 {
-        /// Decodes standard base64 with padding; nothing else is accepted.
-        pub fn decode(text: &str) -> Option<Base64> {
-            STANDARD.decode(text).ok().map(Base64)
-        }
-    }
-
-    impl fmt::Display for Base64 {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(&STANDARD.encode(&self.0))
-        }
-    }
-
-    impl fmt::Debug for Base64 {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            fmt::Display::fmt(self, f)
-        }
-    }
-
-    impl Serialize for Base64 {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_str(self)
-        }
-    }
-
-    impl JsonSchema for Base64 {
-        fn schema_name() -> Cow<'static, str> {
-            "Base64".into()
-        }
-
-        fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({
-                "type": "string",
-                "contentEncoding": "base64",
-                "maxLength": 8192,
-                "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-            })
-        }
-    }
-
-    impl JsonSchema for KeyBits {
-        fn schema_name() -> Cow<'static, str> {
-            "KeyBits".into()
-        }
-
-        fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({ "type": "integer", "enum": [128, 192, 256] })
-        }
-    }
 }

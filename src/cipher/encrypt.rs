@@ -94,6 +94,15 @@ impl Encryptor {
         matches!(self.mode, ModeKey::Cbc(..))
     }
 
+    /// Bytes at the object's end that [`Encryptor::finish`] gives.
+    pub fn tag_bytes(&self) -> usize {
+        if matches!(self.mode, ModeKey::Gcm(_)) {
+            TAG_BYTES
+        } else {
+            0
+        }
+    }
+
     /// Encrypts one part into `out`, which is exactly [`Form::sealed_part_len`] long. `before` is the mark of the part
     /// before it where the mode is serial, and ignored elsewhere. The tag of a last GCM part is left for
     /// [`Encryptor::finish`].

@@ -48,3 +48,9 @@ pub const TAG_VALUE_CHARS: usize = 256;
 pub const CONTENT_TYPE_BYTES: usize = 255;
 /// ETag and version id, in bytes.
 pub const VERSION_BYTES: usize = 1024;
+/// Region name.
+pub const REGION_BYTES: usize = 64;
+/// Storage class name.
+pub const STORAGE_CLASS_BYTES: usize = 64;
+/// Name of one entry of user metadata.
+pub const METADATA_NAME_BYTES: usize = 64;

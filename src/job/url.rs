@@ -123,7 +123,7 @@ impl JsonSchema for ObjectUrl {
         json_schema!({
             "type": "string",
             "maxLength": limits::URL_BYTES,
-            "pattern": r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+|file:///.+)$"
+            "pattern": r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\n]+|file:///[^\n]+)$"
         })
     }
 }

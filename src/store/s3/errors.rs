@@ -1,0 +1,103 @@
+//! What an S3 error means for a job.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::aws;
+use crate::fault::{Code, Fault};
+use crate::job::ObjectUrl;
+
+/// What was being done, which decides what "denied" and "precondition failed" mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    Reading,
+    Writing,
+}
+
+/// Turns an SDK error into a fault that names the object.
+pub(super) fn fault<E>(doing: Doing, url: &ObjectUrl, error: &SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let status = error
+        .raw_response()
+        .map_or(0, |response| response.status().as_u16());
+    let service = error.as_service_error();
+    let code = service.and_then(ProvideErrorMetadata::code).unwrap_or("");
+    let text = service
+        .and_then(ProvideErrorMetadata::message)
+        .unwrap_or("");
+    let fault_code = classify(doing, status, code);
+    let verb = if doing == Doing::Reading {
+        "read"
+    } else {
+        "write"
+    };
+    let said = match (status, code) {
+        (0, _) => aws::chain(error),
+        (_, "") => format!("the store answered {status}"),
+        _ => format!("the store answered {status} {code}: {text}"),
+    };
+    Fault::new(fault_code, format!("cannot {verb} {url}: {said}"))
+}
+
+fn classify(doing: Doing, status: u16, code: &str) -> Code {
+    if aws::is_credentials_code(code) {
+        return Code::StoreDown;
+    }
+    match (status, code) {
+        (0, _) => Code::StoreDown,
+        (_, "NoSuchBucket") => Code::BucketNotFound,
+        (_, "NoSuchKey" | "NotFound" | "NoSuchVersion" | "NoSuchUpload") => Code::SourceNotFound,
+        (_, "KMS.DisabledException" | "KMS.KMSInvalidStateException") => Code::KeyDisabled,
+        (_, "KMS.NotFoundException") => Code::KeyNotFound,
+        (
+            _,
+            "BadDigest"
+            | "InvalidDigest"
+            | "XAmzContentSHA256Mismatch"
+            | "XAmzContentChecksumMismatch",
+        ) => Code::IntegrityMismatch,
+        (_, "SlowDown" | "RequestTimeout" | "ServiceUnavailable" | "InternalError") => {
+            Code::StoreDown
+        }
+        (_, "ConditionalRequestConflict" | "OperationAborted") => Code::IntegrityMismatch,
+        (404, _) => Code::SourceNotFound,
+        (403, _) if doing == Doing::Reading => Code::SourceDenied,
+        (403, _) => Code::SinkDenied,
+        (412, _) if doing == Doing::Reading => Code::SourceChanged,
+        (412, _) => Code::OutputExists,
+        (429 | 500.., _) => Code::StoreDown,
+        _ => Code::StoreRejected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_the_worker_are_not_faults_of_the_job() {
+        assert_eq!(
+            classify(Doing::Reading, 403, "AccessDenied"),
+            Code::SourceDenied
+        );
+        assert_eq!(
+            classify(Doing::Writing, 403, "ExpiredToken"),
+            Code::StoreDown
+        );
+        assert_eq!(classify(Doing::Writing, 503, "SlowDown"), Code::StoreDown);
+        assert_eq!(
+            classify(Doing::Reading, 412, "PreconditionFailed"),
+            Code::SourceChanged
+        );
+        assert_eq!(
+            classify(Doing::Writing, 412, "PreconditionFailed"),
+            Code::OutputExists
+        );
+        assert_eq!(
+            classify(Doing::Writing, 404, "NoSuchBucket"),
+            Code::BucketNotFound
+        );
+    }
+}
