@@ -20,12 +20,10 @@ use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKey, KeyRef};
 use crate::secret::Secret;
 
-/// A data key, and how it can be had again.
+/// A data key.
 pub struct DataKey {
     /// The key bytes: 16, 24 or 32.
     pub secret: Arc<Secret>,
-    /// A reference that yields the same key: the job's own, or the wrapped form of a generated key.
-    pub reference: KeyRef,
     /// The wrapped form, of a key that was generated for this job.
     pub generated: Option<Base64>,
 }
@@ -57,22 +55,17 @@ impl Keys {
             }
             KeyRef::Generate(GenerateKey::Kms(wanted)) => {
                 let made = self.kms.generate(wanted).await;
-                made.map(|(secret, key)| (secret, Some((key.ciphertext.clone(), KeyRef::Kms(key)))))
+                made.map(|(secret, key)| (secret, Some(key.ciphertext)))
             }
             KeyRef::Generate(GenerateKey::Keyring(wanted)) => {
                 let made = self.keyring().await.and_then(|ring| ring.generate(wanted));
-                made.map(|(secret, key)| {
-                    (secret, Some((key.wrapped.clone(), KeyRef::Keyring(key))))
-                })
+                made.map(|(secret, key)| (secret, Some(key.wrapped)))
             }
         };
-        let (secret, made) = fetched.map_err(|fault| fault.at(pointer))?;
+        let (secret, generated) = fetched.map_err(|fault| fault.at(pointer))?;
         check_key_length(secret.expose().len()).map_err(|fault| fault.at(pointer))?;
-        let (generated, reference) =
-            made.map_or((None, reference.clone()), |(blob, key)| (Some(blob), key));
         Ok(DataKey {
             secret: Arc::new(secret),
-            reference,
             generated,
         })
     }

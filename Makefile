@@ -1,0 +1,70 @@
+# The project's commands. `make` alone lists them; a fresh clone needs only cargo, and says so when it has none.
+#
+# Build results go to CARGO_TARGET_DIR; in CI, where every clone is fresh, to the cache folder, which outlives it.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ciphermill
+ifeq ($(CI),true)
+CARGO_TARGET_DIR ?= $(CACHE)/target
+endif
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+ifdef CARGO_TARGET_DIR
+export CARGO_TARGET_DIR
+endif
+
+# rustup puts cargo here; a shell opened before that does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+SETUP := tests/support/setup.sh
+PARTS := tests/support/parts.sh
+# $(call timed,WHAT,COMMAND): says what is going on, and afterwards how long it took.
+timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '    %s: %d s\n' '$(1)' $$((SECONDS - begun))
+
+.PHONY: help demo test accept lint lint-deploy clean cargo
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+demo: cargo ## build it and watch it work on this machine, without broker, store or cloud
+	$(call timed,what the demo needs,$(SETUP) demo)
+	$(call timed,release build,cargo build --release --locked)
+	@"$(TARGET)/release/ciphermill" demo --dir demo-out
+
+test: cargo ## everything CI checks: format, lints, all tests against a real broker and real stores
+	$(call timed,what the tests need,$(SETUP) test)
+	$(call timed,format,cargo fmt --check)
+	$(call timed,clippy,cargo clippy --locked --all-targets -- -D warnings)
+	$(call timed,test build,cargo test --locked --no-run)
+	$(call timed,tests,$(PARTS) run -- cargo test --locked --no-fail-fast)
+	@$(MAKE) --no-print-directory lint-deploy
+
+accept: cargo ## the acceptance run: large objects, restarts and outages under load
+	$(call timed,what the tests need,$(SETUP) test)
+	$(call timed,release build,cargo build --release --locked --bins --examples)
+	$(call timed,acceptance run,\
+	  CIPHERMILL_TEST_BIN="$(abspath $(TARGET))/release/ciphermill" \
+	  CIPHERMILL_TEST_FAULT_PROXY="$(abspath $(TARGET))/release/examples/fault-proxy" \
+	  $(PARTS) run -- tests/accept/run.sh)
+
+lint: cargo ## format, clippy and the files under deploy/, without running anything
+	$(call timed,what the linters need,$(SETUP) lint)
+	$(call timed,format,cargo fmt --check)
+	$(call timed,clippy,cargo clippy --locked --all-targets -- -D warnings)
+	@$(MAKE) --no-print-directory lint-deploy
+
+lint-deploy:
+	$(call timed,deploy files,\
+	  if [ -e deploy/Dockerfile ]; then "$(CACHE)/tools/python/bin/hadolint" deploy/Dockerfile; fi; \
+	  if [ -e deploy/compose.yaml ]; then "$(CACHE)/tools/python/bin/yamllint" --strict deploy/compose.yaml; fi)
+
+clean: ## remove build results and demo-out; the cache folder stays
+	cargo clean
+	rm -rf demo-out
+
+cargo:
+	@command -v cargo >/dev/null || { \
+	  echo 'error: cargo is not installed' >&2; \
+	  echo 'help: install Rust 1.95 or newer with rustup (https://rustup.rs), open a new shell, and try again' >&2; \
+	  exit 1; }

@@ -1,0 +1,157 @@
+//! Ledger: what an attempt must remember across crashes.
+//!
+//! One small JSON object per job that writes more than one object, uploads in parts, or uses an IV of the caller's; in
+//! the first output's bucket or folder, below the ledger prefix. It is written before the first byte and once more at
+//! the end, and read when the job comes (back). Wrapped keys may stand in it, keys never.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::checksum::Algorithm;
+use crate::fault::{Code, Fault, Result};
+use crate::job::event::EventData;
+use crate::job::{Job, JobDigest, ObjectUrl};
+use crate::sink::label::Label;
+use crate::store::{Listed, NewObject, Store, UploadId, Version};
+
+/// Largest entry that is read back.
+const MAX_BYTES: usize = 4 << 20;
+
+/// What is remembered of one job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// The job's id.
+    pub job_id: String,
+    /// Its digest, hex.
+    pub digest: String,
+    /// Whether an IV of the caller's is used: then neither source nor message may ever differ.
+    pub given_iv: bool,
+    /// The source version that was read.
+    pub source: Version,
+    /// What is being written.
+    pub outputs: Vec<OutputEntry>,
+    /// The result, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<EventData>>,
+}
+
+/// One object being written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutputEntry {
+    /// Where.
+    pub url: String,
+    /// The upload, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadId>,
+    /// How it is made.
+    pub label: Label,
+}
+
+/// Where a job's entry is, and how to get at it.
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    url: ObjectUrl,
+}
+
+impl Ledger {
+    /// The ledger of this job.
+    pub fn of(job: &Job, prefix: &str, store: Arc<dyn Store>) -> Ledger {
+        let url = place(&job.outputs[0].url, prefix, &format!("{}.json", job.id));
+        Ledger { store, url }
+    }
+
+    /// Opens an entry that was found by listing.
+    pub fn at(url: ObjectUrl, store: Arc<dyn Store>) -> Ledger {
+        Ledger { store, url }
+    }
+
+    /// The entry, if there is one. One that does not parse is a fault: it may hold an IV's history.
+    pub async fn read(&self) -> Result<Option<Entry>> {
+        let Some(bytes) = self.store.get_small(&self.url, MAX_BYTES).await? else {
+            return Ok(None);
+        };
+        let entry = serde_json::from_slice(&bytes);
+        let broken = |e: serde_json::Error| {
+            let message = format!("the ledger entry {} is damaged: {e}", self.url);
+            Fault::new(Code::ReservedByOther, message)
+        };
+        entry.map(Some).map_err(broken)
+    }
+
+    /// Writes the entry, replacing the one before.
+    pub async fn write(&self, entry: &Entry) -> Result<()> {
+        let bytes =
+            serde_json::to_vec(entry).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+        let checksum = Algorithm::Crc64Nvme.of(&bytes);
+        self.store
+            .put(
+                &self.url,
+                &NewObject::plain(),
+                Bytes::from(bytes),
+                &checksum,
+            )
+            .await
+    }
+
+    /// Forgets the job.
+    pub async fn remove(&self) -> Result<()> {
+        self.store.delete(&self.url).await
+    }
+}
+
+impl Entry {
+    /// Whether it is about this very message.
+    pub fn is_of(&self, digest: JobDigest) -> bool {
+        JobDigest::parse(&self.digest) == Some(digest)
+    }
+
+    /// Refuses what would let a given IV meet a second plaintext.
+    pub fn check_given_iv(
+        &self,
+        digest: JobDigest,
+        given_iv: bool,
+        source: &Version,
+    ) -> Result<()> {
+        if !self.is_of(digest) && (self.given_iv || given_iv) {
+            let message = format!(
+                "the id {} was used with another message, and an iv was given",
+                self.job_id
+            );
+            return Err(Fault::new(Code::ReservedByOther, message).at("/id"));
+        }
+        if self.is_of(digest) && given_iv && self.source != *source {
+            let message =
+                "the source is another version than when the given iv was first used with it";
+            return Err(Fault::new(Code::SourceChanged, message).at("/input/url"));
+        }
+        Ok(())
+    }
+}
+
+/// A place of the worker's own in the bucket or folder of `output`.
+pub fn place(output: &ObjectUrl, prefix: &str, name: &str) -> ObjectUrl {
+    match output {
+        ObjectUrl::S3 { bucket, .. } => ObjectUrl::S3 {
+            bucket: bucket.clone(),
+            key: format!("{prefix}{name}"),
+        },
+        ObjectUrl::File { path } => {
+            let folder = path.parent().unwrap_or(path);
+            ObjectUrl::File {
+                path: folder.join(prefix.trim_end_matches('/')).join(name),
+            }
+        }
+    }
+}
+
+/// Entries in a bucket (found by the prefix), for the reaper.
+pub async fn list(store: &dyn Store, bucket: &str, prefix: &str) -> Result<Vec<Listed>> {
+    store
+        .list(&ObjectUrl::S3 {
+            bucket: bucket.into(),
+            key: prefix.into(),
+        })
+        .await
+}

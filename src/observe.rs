@@ -1,0 +1,12 @@
+//! Observe: what ops see. Everybody may call in here; this room imports nobody.
+//!
+//! [`metrics`] holds the one table of metrics, [`logging`] sets up log lines, [`health`] serves the admin endpoints.
+
+pub mod health;
+pub mod logging;
+pub mod metrics;
+
+pub use metrics::{
+    budget, bytes_ciphered, events_unrouted, gate, job_ended, job_failed, job_recognised,
+    jobs_running, source_resumed, upload_aborted,
+};

@@ -1,0 +1,22 @@
+//! Log lines: text for people or one JSON object per line, on standard error. The message is constant; what varies
+//! stands in fields.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Sets logging up, once. `level` is a filter in `tracing` syntax.
+pub fn start(json: bool, level: &str) {
+    // The AMQP client reports every closed socket by itself; our own lines say what follows from it.
+    let filter = EnvFilter::try_new(format!("{level},lapin=off,aws_config=warn"))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .with_target(false);
+    // A second call (in tests) keeps the first subscriber.
+    let _ = if json {
+        lines.json().flatten_event(true).finish().try_init()
+    } else {
+        lines.finish().try_init()
+    };
+}

@@ -1,0 +1,260 @@
+//! Pipeline: runs one plan.
+//!
+//! A checked job comes in, objects come out, and an [`Outcome`] that says what the stores then hold. In the order of
+//! the data: admit -> recall (was it done already?) -> open the source -> keys -> plan -> stage the outputs and
+//! remember them -> stream the parts -> verify -> publish all outputs together -> remember the result. A failure
+//! before the last steps publishes nothing; every staged upload is aborted (P2, P6, P7).
+
+mod flow;
+mod prepare;
+mod recall;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use self::flow::Flow;
+use self::prepare::Staged;
+use crate::buffers::{Pool, Reservation};
+use crate::cipher::cpu::Kernel;
+use crate::engine::Engine;
+use crate::fault::{Code, Fault, Result};
+use crate::job::check::ParsedJob;
+use crate::job::event::{EventData, OutputResult};
+use crate::keys::Keys;
+use crate::ledger::{Entry, Ledger};
+use crate::plan::{self, Limits, Plan};
+use crate::report;
+use crate::settings;
+use crate::source::Source;
+use crate::store::Stores;
+
+/// Everything a job needs that outlives it.
+pub struct Pipeline {
+    /// Where objects are.
+    pub stores: Stores,
+    /// Where keys come from.
+    pub keys: Keys,
+    /// What ciphers.
+    pub engine: Arc<dyn Engine>,
+    /// How AES is computed.
+    pub kernel: &'static dyn Kernel,
+    /// Where buffers come from.
+    pub pool: Arc<Pool>,
+    /// Part sizes and the budget.
+    pub limits: Limits,
+    /// What producers may ask for.
+    pub worker: settings::Worker,
+    /// Whether jobs may name files at all.
+    pub files: bool,
+}
+
+/// One attempt at one job.
+pub struct Attempt<'a> {
+    /// The job.
+    pub parsed: &'a ParsedJob,
+    /// Whether it may have been begun before.
+    pub redelivered: bool,
+    /// Ends the attempt early.
+    pub cancel: CancellationToken,
+    /// How far it is, for others to see.
+    pub progress: Arc<Progress>,
+}
+
+/// Bytes of the source that are done.
+#[derive(Default)]
+pub struct Progress {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Progress {
+    /// Done and in all.
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.done.load(Ordering::Relaxed),
+            self.total.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// How an attempt ended well.
+pub struct Outcome {
+    /// What the result event says.
+    pub data: EventData,
+    /// Whether the job had been done before, so that nothing was uploaded.
+    pub recognised: bool,
+}
+
+impl Pipeline {
+    /// Runs the attempt. Cancelling it, or dropping the future, publishes nothing.
+    pub async fn run(&self, attempt: &Attempt<'_>) -> Result<Outcome> {
+        let started = Instant::now();
+        let job = &attempt.parsed.job;
+        plan::admit::admit(job, &self.worker, self.files)?;
+        let work = self.attempt(attempt, started);
+        let deadline = job
+            .deadline_seconds
+            .map_or(Duration::MAX, |seconds| Duration::from_secs(seconds.into()));
+        tokio::select! {
+            result = work => result,
+            () = attempt.cancel.cancelled() => Err(Fault::new(Code::Stopping, "the attempt was stopped")),
+            () = sleep(deadline) => {
+                let message = format!("the job did not end within {} seconds", deadline.as_secs());
+                Err(Fault::new(Code::DeadlineExceeded, message).at("/deadline_seconds"))
+            }
+        }
+    }
+
+    async fn attempt(&self, attempt: &Attempt<'_>, started: Instant) -> Result<Outcome> {
+        let job = &attempt.parsed.job;
+        let mut recalled = self.recall(attempt.parsed).await?;
+        if let Some(data) = recalled.finished.take() {
+            crate::observe::job_recognised();
+            return Ok(Outcome {
+                data,
+                recognised: true,
+            });
+        }
+        let source = Source::open(Arc::clone(self.stores.of(&job.input.url)), &job.input).await?;
+        let plan = plan::make(job, source.facts(), &self.limits)?;
+        self.clear_remains(attempt, &plan, &mut recalled, &source)
+            .await?;
+        attempt
+            .progress
+            .total
+            .store(plan.sealed_bytes, Ordering::Relaxed);
+        let keys = self.fetch_keys(job).await?;
+        let reservation = self.pool.reserve(plan.reserve_bytes).await?;
+        let prepared = self
+            .prepare(attempt.parsed, &plan, &source, keys, &reservation)
+            .await?;
+        let mut staged = self
+            .stage(attempt.parsed, &plan, prepared, &recalled.done)
+            .await?;
+        let result = self
+            .transfer(attempt, &plan, &source, &mut staged, &reservation)
+            .await;
+        drop(reservation);
+        let (plain_bytes, outputs) = match result {
+            Ok(done) => done,
+            Err(fault) => {
+                self.give_up(attempt.parsed, &plan, &mut staged).await;
+                return Err(fault);
+            }
+        };
+        let data = EventData {
+            input: Some(report::input(
+                &job.input,
+                &source.facts().version,
+                plain_bytes,
+            )),
+            outputs,
+            seconds: Some(started.elapsed().as_secs_f64()),
+            ..EventData::default()
+        };
+        self.remember_result(attempt.parsed, &plan, &staged, &data)
+            .await;
+        Ok(Outcome {
+            data,
+            recognised: false,
+        })
+    }
+
+    /// Remembers what is about to be written, moves the bytes and publishes the outputs.
+    async fn transfer(
+        &self,
+        attempt: &Attempt<'_>,
+        plan: &Plan,
+        source: &Source,
+        staged: &mut Staged,
+        reservation: &Arc<Reservation>,
+    ) -> Result<(u64, Vec<OutputResult>)> {
+        let job = &attempt.parsed.job;
+        if plan.ledger {
+            let entry = staged.entry(attempt.parsed, source);
+            self.ledger(job).write(&entry).await?;
+        }
+        let flow = Flow {
+            engine: Arc::clone(&self.engine),
+            source: source.clone(),
+            plan: plan.clone(),
+            reservation: Arc::clone(reservation),
+            progress: Arc::clone(&attempt.progress),
+            input: job.input.clone(),
+        };
+        let plain_bytes = flow.run(staged).await?;
+        // From here on outputs become visible: a stop waits for it, so that it is all of them.
+        Ok((plain_bytes, self.publish(job, staged).await?))
+    }
+
+    /// Publishes all outputs together. A required one that fails fails the job.
+    async fn publish(
+        &self,
+        job: &crate::job::Job,
+        staged: &mut Staged,
+    ) -> Result<Vec<OutputResult>> {
+        let engine = self.engine.name();
+        let commits = staged.outputs.iter_mut().zip(&job.outputs).enumerate();
+        let results = join_all(commits.map(|(index, (staged, output))| async move {
+            let result = staged.commit(output, engine).await;
+            result.map_err(|fault| fault.at(format!("/outputs/{index}")))
+        }));
+        results.await.into_iter().collect()
+    }
+
+    /// Aborts what was staged. What could not be aborted stays in the ledger; an IV of the caller's does too.
+    async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
+        join_all(staged.outputs.iter_mut().map(prepare::StagedOutput::abort)).await;
+        let kept = staged.given_iv || staged.outputs.iter().any(|output| output.is_published());
+        if plan.ledger
+            && !kept
+            && let Err(fault) = self.ledger(&parsed.job).remove().await
+        {
+            tracing::warn!(code = fault.code.as_str(), detail = %fault.message, "a ledger entry was left behind");
+        }
+    }
+
+    /// The result goes into the ledger last. If that fails the outputs still carry their labels, and the next delivery
+    /// finds them by those.
+    async fn remember_result(
+        &self,
+        parsed: &ParsedJob,
+        plan: &Plan,
+        staged: &Staged,
+        data: &EventData,
+    ) {
+        if !plan.ledger {
+            return;
+        }
+        let Some(entry) = staged.last_entry() else {
+            return;
+        };
+        let entry = Entry {
+            result: Some(Box::new(data.clone())),
+            ..entry
+        };
+        if let Err(fault) = self.ledger(&parsed.job).write(&entry).await {
+            tracing::warn!(code = fault.code.as_str(), detail = %fault.message, "the result was not remembered");
+        }
+    }
+
+    fn ledger(&self, job: &crate::job::Job) -> Ledger {
+        Ledger::of(
+            job,
+            &self.worker.ledger_prefix,
+            Arc::clone(self.stores.of(&job.outputs[0].url)),
+        )
+    }
+}
+
+/// Sleeps; for ever when the time is the longest there is.
+async fn sleep(time: Duration) {
+    match time {
+        Duration::MAX => std::future::pending().await,
+        time => tokio::time::sleep(time).await,
+    }
+}

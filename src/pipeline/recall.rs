@@ -1,0 +1,182 @@
+//! Recall: what earlier attempts at the same job left (P3, P5, P6).
+//!
+//! A finished job is recognised, by its ledger entry or by the label of its object, and nothing is uploaded again. Of an
+//! unfinished one the outputs that were published are kept, and every other upload is aborted.
+
+use std::sync::Arc;
+
+use super::{Attempt, Pipeline};
+use crate::fault::{Code, Result};
+use crate::job::check::ParsedJob;
+use crate::job::event::{EventData, InputResult, OutputResult};
+use crate::job::{JobDigest, Output};
+use crate::ledger::{Entry, OutputEntry};
+use crate::plan::Plan;
+use crate::report::{self, Made};
+use crate::sink::label::Label;
+use crate::sink::{self, TOKEN};
+use crate::source::Source;
+use crate::store::Facts;
+
+/// What is known of a job before its source is opened.
+#[derive(Default)]
+pub(super) struct Recalled {
+    /// The result, of a job that finished.
+    pub finished: Option<EventData>,
+    /// Outputs that an earlier attempt published, by index.
+    pub done: Vec<Option<OutputResult>>,
+    /// The ledger entry, where it was read.
+    pub entry: Option<Entry>,
+}
+
+impl Pipeline {
+    /// Looks for an earlier attempt: the first output's label when that says it all, else the ledger.
+    pub(super) async fn recall(&self, parsed: &ParsedJob) -> Result<Recalled> {
+        let job = &parsed.job;
+        let single = job.outputs.len() == 1 && job.outputs[0].url.bucket().is_some();
+        if single
+            && let Some((facts, label)) = self.labelled(&job.outputs[0], parsed.digest).await?
+        {
+            let finished = Some(from_label(parsed, &facts, &label));
+            return Ok(Recalled {
+                finished,
+                ..Recalled::default()
+            });
+        }
+        let given_iv = job
+            .outputs
+            .iter()
+            .any(|output| output.encryption.as_ref().is_some_and(|e| e.iv.is_some()));
+        if single && !given_iv {
+            return Ok(Recalled::default());
+        }
+        let entry = self.ledger(job).read().await?;
+        let Some(entry) = entry else {
+            return Ok(Recalled::default());
+        };
+        if entry.is_of(parsed.digest)
+            && let Some(result) = entry.result.clone()
+            && self.still_there(parsed, &result).await?
+        {
+            return Ok(Recalled {
+                finished: Some(*result),
+                ..Recalled::default()
+            });
+        }
+        Ok(Recalled {
+            entry: Some(entry),
+            ..Recalled::default()
+        })
+    }
+
+    /// Checks a given IV's history, keeps what was published, and aborts every other upload of earlier attempts.
+    pub(super) async fn clear_remains(
+        &self,
+        attempt: &Attempt<'_>,
+        plan: &Plan,
+        recalled: &mut Recalled,
+        source: &Source,
+    ) -> Result<()> {
+        let parsed = attempt.parsed;
+        if recalled.entry.is_none() && plan.ledger {
+            recalled.entry = self.ledger(&parsed.job).read().await?;
+        }
+        let Some(entry) = recalled.entry.take() else {
+            return Ok(());
+        };
+        let given_iv = parsed
+            .job
+            .outputs
+            .iter()
+            .any(|o| o.encryption.as_ref().is_some_and(|e| e.iv.is_some()));
+        entry.check_given_iv(parsed.digest, given_iv, &source.facts().version)?;
+        for remembered in &entry.outputs {
+            let output = parsed
+                .job
+                .outputs
+                .iter()
+                .position(|output| output.url.to_string() == remembered.url);
+            let done = match output {
+                Some(index) if entry.is_of(parsed.digest) => self
+                    .published(&parsed.job.outputs[index], remembered)
+                    .await?
+                    .map(|result| (index, result)),
+                _ => None,
+            };
+            match done {
+                Some((index, result)) => {
+                    recalled.done.resize(parsed.job.outputs.len(), None);
+                    recalled.done[index] = Some(result);
+                }
+                None => self.abort_remembered(remembered).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The result of an output that an earlier attempt published; its token tells.
+    async fn published(
+        &self,
+        output: &Output,
+        remembered: &OutputEntry,
+    ) -> Result<Option<OutputResult>> {
+        let facts = match self.stores.of(&output.url).head(&output.url, None).await {
+            Ok(facts) => facts,
+            Err(fault) if fault.code == Code::SourceNotFound => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let ours = facts.metadata.get(TOKEN) == Some(&remembered.label.token);
+        Ok(ours.then(|| report::written(output, &facts, &remembered.label, &Made::default())))
+    }
+
+    async fn abort_remembered(&self, remembered: &OutputEntry) -> Result<()> {
+        let Some(upload) = &remembered.upload else {
+            return Ok(());
+        };
+        let Ok(url) = crate::job::ObjectUrl::parse(&remembered.url) else {
+            return Ok(());
+        };
+        let store = Arc::clone(self.stores.of(&url));
+        sink::abort(store.as_ref(), &url, upload).await;
+        Ok(())
+    }
+
+    /// The object and its label, if this very job wrote it.
+    async fn labelled(&self, output: &Output, digest: JobDigest) -> Result<Option<(Facts, Label)>> {
+        match self.stores.of(&output.url).head(&output.url, None).await {
+            Ok(facts) => Ok(Label::read(&facts.metadata, digest).map(|label| (facts, label))),
+            Err(fault) if fault.class() == crate::fault::Class::Permanent => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether every output of a finished job is still what it was.
+    async fn still_there(&self, parsed: &ParsedJob, result: &EventData) -> Result<bool> {
+        for (output, written) in parsed.job.outputs.iter().zip(&result.outputs) {
+            let Some(etag) = &written.etag else { continue };
+            match self.stores.of(&output.url).head(&output.url, None).await {
+                Ok(facts) if facts.version.etag == *etag => {}
+                Ok(_) => return Ok(false),
+                Err(fault) if fault.code == Code::SourceNotFound => return Ok(false),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The result of a single-object job, from its object alone.
+fn from_label(parsed: &ParsedJob, facts: &Facts, label: &Label) -> EventData {
+    let output = &parsed.job.outputs[0];
+    let bytes = label.plain_bytes.unwrap_or_default();
+    let input = InputResult {
+        url: parsed.job.input.url.to_string(),
+        bytes,
+        ..InputResult::default()
+    };
+    EventData {
+        input: Some(input),
+        outputs: vec![report::written(output, facts, label, &Made::default())],
+        ..EventData::default()
+    }
+}

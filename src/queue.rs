@@ -1,0 +1,142 @@
+//! The queue: where jobs come from and where their events go.
+//!
+//! A [`Delivery`] goes out to the worker: the bytes of one job and the right to settle it once. Events come in and are
+//! handed to whoever listens. Two queues stand behind the same trait: RabbitMQ ([`amqp`]) and a directory ([`spool`]).
+//! This room never looks into a job or an event, and knows neither keys nor object stores.
+
+pub mod amqp;
+pub mod spool;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::fault::Result;
+
+/// One job in the worker's hands.
+///
+/// It must be settled. One that is dropped instead goes back to where it came from, and the attempt counts.
+pub struct Delivery {
+    /// The job message, unread and untrusted.
+    pub body: Bytes,
+    /// Which attempt this is, counted from 1 by the broker or the spool.
+    pub attempt: u32,
+    /// Whether the job may have been seen before; false is certain, true is a hint.
+    pub redelivered: bool,
+    /// When it was taken.
+    pub received: Instant,
+    /// How long it may be held, counted from `received`; for ever when none.
+    pub lease: Option<Duration>,
+    /// Its name in the spool, for the logs.
+    pub name: Option<String>,
+    handle: Box<dyn Handle>,
+}
+
+/// What becomes of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Finished, and its result event is out.
+    Done,
+    /// Failed for good, and its failure event is out: dead-letter queue, or `failed/`.
+    Dead,
+    /// Failed, may succeed later: back to the queue at once, and the attempt counts.
+    Retry,
+    /// Not worked on, or stopped: back to the queue; newer brokers and the spool do not count it.
+    Return,
+}
+
+/// An event on its way out.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// `job.started`, `job.progress`, `job.succeeded` or `job.failed`.
+    pub routing_key: String,
+    /// The event's id: the same when it is published again.
+    pub message_id: String,
+    /// The job's id.
+    pub correlation_id: String,
+    /// The CloudEvents JSON.
+    pub body: Bytes,
+    /// An end state: persistent, mandatory and confirmed. Other events may be lost.
+    pub terminal: bool,
+    /// Queue that gets an end state as well.
+    pub reply_to: Option<String>,
+}
+
+/// Where a published event ended up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// In every queue that it was meant for.
+    Routed,
+    /// The broker has it, but no queue is bound for it (or the `reply_to` queue is missing).
+    Unrouted,
+}
+
+/// What a queue keeps for one delivery.
+pub trait Handle: Send + Sync {
+    /// See [`Delivery::publish`].
+    fn publish(&self, event: Outgoing) -> BoxFuture<'_, Result<Published>>;
+
+    /// See [`Delivery::settle`].
+    fn settle(self: Box<Self>, settlement: Settlement) -> BoxFuture<'static, Result<bool>>;
+}
+
+/// A source of jobs with a fixed number of slots, each of which holds one job at a time.
+pub trait Queue: Send + Sync {
+    /// Waits for the slot's next delivery, riding over faults of the broker by itself.
+    ///
+    /// Safe to drop at any point: what had arrived waits for the next call, or for [`Queue::release`]. `None`: nothing
+    /// will ever come again. An error is one that no waiting can mend.
+    fn next(&self, slot: usize) -> BoxFuture<'_, Result<Option<Delivery>>>;
+
+    /// Stops the slot's consuming and hands back what had arrived for it. A job that is being worked on stays valid.
+    ///
+    /// Call it when no [`Queue::next`] of this slot is alive. The next call of that starts consuming again.
+    fn release(&self, slot: usize) -> BoxFuture<'_, ()>;
+
+    /// Whether jobs can arrive right now.
+    fn ready(&self) -> bool;
+
+    /// Stops everything; deliveries not settled by now go back by themselves.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+impl Delivery {
+    /// A delivery taken just now.
+    pub fn new(body: Bytes, attempt: u32, redelivered: bool, handle: Box<dyn Handle>) -> Self {
+        let received = Instant::now();
+        Delivery {
+            body,
+            attempt,
+            redelivered,
+            received,
+            lease: None,
+            name: None,
+            handle,
+        }
+    }
+
+    /// Sends an event. An end state is confirmed when this returns; `broker_down` says that it could not be.
+    pub async fn publish(&self, event: Outgoing) -> Result<Published> {
+        self.handle.publish(event).await
+    }
+
+    /// Ends the delivery. False: it had ended by itself (a lost connection, the broker's timeout), and the job comes
+    /// again.
+    pub async fn settle(self, settlement: Settlement) -> Result<bool> {
+        self.handle.settle(settlement).await
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("bytes", &self.body.len())
+            .field("attempt", &self.attempt)
+            .field("redelivered", &self.redelivered)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+//! Sink: one output object, staged part by part and published whole.
+//!
+//! Parts come in, in any order; nothing is visible before [`Sink::commit`] (P2). A sink that is given up aborts its upload,
+//! checks that it is gone and counts it (P6); one that is dropped on the way does the same in the background. A commit
+//! whose answer was lost recognises its own object by the token in its metadata.
+
+pub mod label;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::buffers::PartBuffer;
+use crate::checksum::Checksum;
+use crate::fault::{Code, Fault, Result};
+use crate::job::ObjectUrl;
+use crate::observe;
+use crate::store::{Aborted, Facts, NewObject, PartPlace, Store, UploadId, UploadedPart};
+
+/// Metadata name of the token that tells an attempt's objects from all others.
+pub const TOKEN: &str = "ciphermill-attempt";
+
+/// An object being written.
+pub struct Sink {
+    store: Arc<dyn Store>,
+    url: ObjectUrl,
+    new: NewObject,
+    stage: Stage,
+}
+
+enum Stage {
+    /// A whole object, kept in memory until it is published.
+    Whole(Mutex<Option<(Bytes, Checksum)>>),
+    /// A multipart upload; `None` once it was completed or aborted.
+    Parts {
+        upload: Option<UploadId>,
+        parts: Mutex<Vec<UploadedPart>>,
+    },
+}
+
+impl Sink {
+    /// Stages an object; `multipart` begins an upload.
+    pub async fn begin(
+        store: Arc<dyn Store>,
+        url: ObjectUrl,
+        new: NewObject,
+        multipart: bool,
+    ) -> Result<Sink> {
+        let stage = if multipart {
+            let upload = Some(store.begin(&url, &new).await?);
+            Stage::Parts {
+                upload,
+                parts: Mutex::default(),
+            }
+        } else {
+            Stage::Whole(Mutex::default())
+        };
+        Ok(Sink {
+            store,
+            url,
+            new,
+            stage,
+        })
+    }
+
+    /// The upload, to be remembered before the first byte.
+    pub fn upload_id(&self) -> Option<&UploadId> {
+        match &self.stage {
+            Stage::Whole(_) => None,
+            Stage::Parts { upload, .. } => upload.as_ref(),
+        }
+    }
+
+    /// Stages one part. The buffer goes back to its pool when the store has it.
+    pub async fn part(&self, place: PartPlace, body: PartBuffer, checksum: Checksum) -> Result<()> {
+        let body = Bytes::from_owner(body);
+        match &self.stage {
+            Stage::Whole(whole) => {
+                *whole.lock().unwrap_or_else(PoisonError::into_inner) = Some((body, checksum));
+            }
+            Stage::Parts { upload, parts } => {
+                let upload = upload.as_ref().ok_or_else(ended)?;
+                let part = self
+                    .store
+                    .upload(&self.url, upload, place, body, checksum)
+                    .await?;
+                parts
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the object and returns what the store then says of it.
+    pub async fn commit(&mut self) -> Result<Facts> {
+        let published = match &self.stage {
+            Stage::Whole(whole) => {
+                let staged = whole.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let (body, checksum) = staged.ok_or_else(ended)?;
+                self.store.put(&self.url, &self.new, body, &checksum).await
+            }
+            Stage::Parts { upload, parts } => {
+                let upload = upload.as_ref().ok_or_else(ended)?;
+                let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                parts.sort_unstable_by_key(|part| part.number);
+                self.store
+                    .complete(&self.url, upload, &self.new, &parts)
+                    .await
+            }
+        };
+        if let Err(fault) = published {
+            self.recognise(fault).await?;
+        }
+        if let Stage::Parts { upload, .. } = &mut self.stage {
+            *upload = None;
+        }
+        self.facts().await
+    }
+
+    /// Gives the object up. A failed abort is logged and counted, and left to the ledger.
+    pub async fn abort(&mut self) {
+        let Stage::Parts { upload, .. } = &mut self.stage else {
+            return;
+        };
+        if let Some(upload) = upload.take() {
+            abort(self.store.as_ref(), &self.url, &upload).await;
+        }
+    }
+
+    /// After a retry the store can answer that the object exists, or that the upload is gone, because the first try
+    /// did it: then it carries our token.
+    async fn recognise(&self, fault: Fault) -> Result<()> {
+        let doubtful = matches!(
+            fault.code,
+            Code::OutputExists | Code::SourceNotFound | Code::StoreDown | Code::StoreRejected
+        );
+        let token = self.new.metadata.get(TOKEN);
+        if doubtful && token.is_some() {
+            let facts = self.store.head(&self.url, None).await;
+            if facts.is_ok_and(|facts| facts.metadata.get(TOKEN) == token) {
+                tracing::info!(url = %self.url, "an answer was lost: the object is there and is ours");
+                return Ok(());
+            }
+        }
+        Err(match fault.code {
+            // Somebody aborted our upload: the next attempt makes a new one.
+            Code::SourceNotFound => Fault {
+                code: Code::IntegrityMismatch,
+                ..fault
+            },
+            _ => fault,
+        })
+    }
+
+    async fn facts(&self) -> Result<Facts> {
+        let facts = self.store.head(&self.url, None).await?;
+        let ours = facts.metadata.get(TOKEN) == self.new.metadata.get(TOKEN)
+            || self.url.bucket().is_none();
+        if ours {
+            return Ok(facts);
+        }
+        let message = format!(
+            "{} was overwritten by somebody else straight after it was written",
+            self.url
+        );
+        Err(Fault::new(Code::IntegrityMismatch, message))
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        let Stage::Parts { upload, .. } = &mut self.stage else {
+            return;
+        };
+        if let (Some(upload), Ok(runtime)) = (upload.take(), tokio::runtime::Handle::try_current())
+        {
+            let (store, url) = (Arc::clone(&self.store), self.url.clone());
+            runtime.spawn(async move { abort(store.as_ref(), &url, &upload).await });
+        }
+    }
+}
+
+/// Aborts an upload, checks and counts it. `true` when it is gone.
+pub async fn abort(store: &dyn Store, url: &ObjectUrl, upload: &UploadId) -> bool {
+    let result = store.abort(url, upload).await;
+    let gone = matches!(result, Ok(Aborted::Gone));
+    observe::upload_aborted(gone);
+    if !gone {
+        let detail = result.err().map(|fault| fault.message);
+        tracing::error!(%url, detail, "an upload could not be aborted; it stays until the reaper finds it");
+    }
+    gone
+}
+
+fn ended() -> Fault {
+    Fault::new(
+        Code::Internal,
+        "the object was already published or given up",
+    )
+}

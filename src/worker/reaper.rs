@@ -1,0 +1,92 @@
+//! The reaper: aborts uploads of jobs that never came back (P6).
+//!
+//! It looks through the ledger entries of the allowed buckets, now and then. An entry without a result that is older
+//! than the set time belongs to a job that crashed its worker and was purged from the queue.
+
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::fault::Result;
+use crate::job::ObjectUrl;
+use crate::ledger::{self, Ledger};
+use crate::pipeline::Pipeline;
+use crate::sink;
+use crate::store::Listed;
+
+/// Longest time between two rounds.
+const ROUND: Duration = Duration::from_secs(3600);
+
+/// Reaps until stopped. Without a list of allowed buckets there is nothing to look through.
+pub async fn run(pipeline: &Pipeline, stop: &CancellationToken) {
+    let Some(buckets) = &pipeline.worker.allow_buckets else {
+        return;
+    };
+    let every = pipeline.worker.reap_after.min(ROUND);
+    loop {
+        for bucket in buckets {
+            match reap(pipeline, bucket).await {
+                Ok(0) => {}
+                Ok(aborted) => {
+                    tracing::info!(bucket, aborted, "aborted uploads that crashed jobs left")
+                }
+                Err(fault) => {
+                    tracing::warn!(bucket, code = fault.code.as_str(), detail = %fault.message, "cannot reap")
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+/// One round through one bucket; returns the number of uploads aborted.
+pub async fn reap(pipeline: &Pipeline, bucket: &str) -> Result<usize> {
+    let store = pipeline.stores.s3();
+    let mut aborted = 0;
+    for listed in ledger::list(store.as_ref(), bucket, &pipeline.worker.ledger_prefix).await? {
+        if is_old(&listed, pipeline.worker.reap_after) && is_entry(&listed.url) {
+            aborted += reap_entry(pipeline, listed.url).await?;
+        }
+    }
+    Ok(aborted)
+}
+
+async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
+    let ledger = Ledger::at(url, pipeline.stores.s3().clone());
+    let Some(mut entry) = ledger.read().await?.filter(|entry| entry.result.is_none()) else {
+        return Ok(0);
+    };
+    let mut aborted = 0;
+    let mut left = false;
+    for output in &mut entry.outputs {
+        let (Some(upload), Ok(url)) = (output.upload.take(), ObjectUrl::parse(&output.url)) else {
+            continue;
+        };
+        let gone = sink::abort(pipeline.stores.of(&url).as_ref(), &url, &upload).await;
+        aborted += usize::from(gone);
+        left |= !gone;
+    }
+    if left {
+        return Ok(aborted);
+    }
+    // The history of an IV that was given is kept; all else is forgotten.
+    if entry.given_iv {
+        ledger.write(&entry).await?
+    } else {
+        ledger.remove().await?
+    }
+    Ok(aborted)
+}
+
+fn is_old(listed: &Listed, reap_after: Duration) -> bool {
+    SystemTime::now()
+        .duration_since(listed.modified)
+        .is_ok_and(|age| age > reap_after)
+}
+
+fn is_entry(url: &ObjectUrl) -> bool {
+    matches!(url, ObjectUrl::S3 { key, .. } if key.ends_with(".json"))
+}
