@@ -108,6 +108,7 @@ codes! {
     BrokerDown = "broker_down", Dependency, 69, "RabbitMQ does not answer: check `amqp.urls`, credentials and TLS";
     TopologyMissing = "topology_missing", Permanent, 78, "create it with `ciphermill work --declare` or deploy/rabbitmq/definitions.json";
     Stopping = "worker_stopping", Shutdown, 75, "the worker is stopping; the job went back to the queue";
+    ToolMissing = "tool_missing", Permanent, 69, "install the program, or run `make demo`, which does it";
     Usage = "usage", Permanent, 2, "see `ciphermill --help`";
     Internal = "internal", Transient, 70, "this is a bug in ciphermill: please report it with the log lines around it";
 }

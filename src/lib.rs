@@ -4,6 +4,7 @@ pub mod aws;
 pub mod buffers;
 pub mod checksum;
 pub mod cipher;
+pub mod cli;
 pub mod engine;
 pub mod fault;
 pub mod job;

@@ -20,7 +20,7 @@ pub struct Portable;
 
 impl Kernel for Portable {
     fn name(&self) -> &'static str {
-        "cpu-portable"
+        "portable"
     }
 
     fn key(&self, key: &Secret) -> Result<Box<dyn Keyed>> {

@@ -1,0 +1,450 @@
+//! `ciphermill encrypt` and `decrypt`: one file, or standard input and output, without a job.
+//!
+//! Parts run through the same engine as a worker's. OUT appears by rename, mode 0600; a failed run leaves none.
+//! Plaintext of an authenticated mode goes to standard output only where every chunk is verified by itself.
+
+mod pieces;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use futures_util::stream::{StreamExt, TryStreamExt};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
+use self::pieces::{Piece, Reader};
+use super::keys::read_key;
+use super::show;
+use crate::buffers::{PartBuffer, Pool, Reservation};
+use crate::checksum::Algorithm;
+use crate::cipher::cobblestone::{HEADER_BYTES, Salt};
+use crate::cipher::cpu;
+use crate::cipher::ctr::CounterStart;
+use crate::cipher::{Decryptor, Encryptor, Form, Mark, TAG_BYTES, decrypt_failed};
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{self, Plaintext};
+use crate::fault::{Code, Fault, Result};
+use crate::job::{Mode, ObjectUrl};
+use crate::secret::{self, Secret};
+use crate::sink::Sink;
+use crate::store::files::{Access, FileStore};
+use crate::store::{NewObject, PartPlace};
+
+/// Plaintext bytes of one part.
+const PART_BYTES: usize = 4 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Encrypt,
+    Decrypt,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+IN and OUT can be - for standard input and output. aes-gcm cannot be decrypted to standard output: its tag stands at
+the end. Without --iv, encrypt makes a random one and prints it. cobblestone needs none: its salt stands in its header.
+
+Example:
+  head -c 32 /dev/urandom > key
+  ciphermill encrypt --mode cobblestone --key-file key film.mp4 film.mp4.cob
+  ciphermill decrypt --mode cobblestone --key-file key film.mp4.cob - | ffprobe -")]
+pub struct Options {
+    /// aes-ctr, aes-cbc-pkcs7, aes-gcm or cobblestone
+    #[arg(long, value_parser = mode)]
+    mode: Mode,
+    /// File with the raw key: 16, 24 or 32 bytes
+    #[arg(long, value_name = "FILE")]
+    key_file: PathBuf,
+    /// The iv: 16 bytes in hex (12 or 16 for aes-ctr and aes-gcm)
+    #[arg(long, value_name = "HEX")]
+    iv: Option<String>,
+    /// First value of the 32-bit counter after a 12-byte aes-ctr iv
+    #[arg(long, value_name = "0|1", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1))]
+    ctr_start: u32,
+    /// Context bytes of cobblestone, in hex
+    #[arg(long, value_name = "HEX")]
+    context: Option<String>,
+    /// What ciphers
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    engine: Choice,
+    /// What is read
+    r#in: PathBuf,
+    /// What is written
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    /// The fastest there is
+    Auto,
+    /// The CPU
+    Cpu,
+}
+
+fn mode(text: &str) -> std::result::Result<Mode, String> {
+    let names = Mode::ALL.map(Mode::as_str).join(", ");
+    Mode::from_name(text).ok_or_else(|| format!("expected one of {names}"))
+}
+
+/// What a run needs, besides its ciphers.
+struct Run {
+    engine: CpuEngine,
+    reservation: Arc<Reservation>,
+    lanes: usize,
+    out: Out,
+}
+
+enum Out {
+    File(Sink),
+    Standard,
+}
+
+pub async fn run(options: Options, direction: Direction, json: bool) -> Result<ExitCode> {
+    let key = read_key(&options.key_file)?;
+    let iv = options
+        .iv
+        .as_deref()
+        .map(|text| bytes_of("--iv", text))
+        .transpose()?;
+    let context = options
+        .context
+        .as_deref()
+        .map(|text| bytes_of("--context", text))
+        .transpose()?
+        .unwrap_or_default();
+    if direction == Direction::Decrypt
+        && options.mode == Mode::AesGcm
+        && options.out.as_os_str() == "-"
+    {
+        let message = "aes-gcm cannot be decrypted to standard output: nothing is released before its tag is verified";
+        return Err(Fault::new(Code::Usage, message).at("OUT"));
+    }
+    let started = std::time::Instant::now();
+    let lanes = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let cost = Pool::cost_bytes(Form::buffer_bytes(PART_BYTES as u64));
+    let reservation = Pool::new(cost * 2 * (lanes + 2))
+        .reserve(cost * 2 * (lanes + 2))
+        .await?;
+    let out = Out::open(&options.out).await?;
+    let run = Run {
+        engine: CpuEngine::start(0)?,
+        reservation,
+        lanes,
+        out,
+    };
+    let input = Reader::open(&options.r#in).await?;
+    let moved = match direction {
+        Direction::Encrypt => match encryptor(&options, &key, iv, &context) {
+            Ok((encryptor, iv)) => run.encrypt(input, encryptor).await.map(|bytes| (bytes, iv)),
+            Err(fault) => Err(fault),
+        },
+        Direction::Decrypt => {
+            let bytes = run.decrypt(input, &options, &key, iv, &context).await;
+            bytes.map(|bytes| (bytes, None))
+        }
+    };
+    let (bytes, iv) = run.out.end(moved).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    tell(&options, iv.as_deref(), bytes, seconds, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(options: &Options, iv: Option<&[u8]>, bytes: u64, seconds: f64, json: bool) {
+    let iv = iv.map(hex::encode);
+    let to_stdout = options.out.as_os_str() == "-";
+    if json && !to_stdout {
+        show::line(
+            &json!({ "mode": options.mode.as_str(), "iv": iv, "bytes": bytes, "seconds": seconds }),
+        );
+        return;
+    }
+    match iv {
+        Some(iv) if to_stdout => eprintln!("iv {iv}"),
+        Some(iv) => show::text(&format!("iv {iv}")),
+        None => {}
+    }
+    if !to_stdout {
+        eprintln!(
+            "{} in {seconds:.2} s ({})",
+            show::size(bytes),
+            show::rate(bytes, seconds)
+        );
+    }
+}
+
+/// The cipher, and the IV if the user has to keep it.
+fn encryptor(
+    options: &Options,
+    key: &Secret,
+    iv: Option<Vec<u8>>,
+    context: &[u8],
+) -> Result<(Encryptor, Option<Vec<u8>>)> {
+    let kernel = cpu::best();
+    if options.mode == Mode::Cobblestone {
+        refuse_iv(iv.as_deref())?;
+        return Ok((
+            Encryptor::cobblestone(kernel, key, Salt::random()?, context)?,
+            None,
+        ));
+    }
+    let iv = match (iv, options.mode) {
+        (Some(iv), _) => iv,
+        (None, Mode::AesGcm) => secret::random_array::<12>()?.to_vec(),
+        (None, _) => secret::random_array::<16>()?.to_vec(),
+    };
+    let encryptor = match options.mode {
+        Mode::AesCtr => Encryptor::ctr(kernel, key, counter(&iv, options.ctr_start)?)?,
+        Mode::AesCbcPkcs7 => Encryptor::cbc(kernel, key, block(&iv)?)?,
+        _ => Encryptor::gcm(kernel, key, gcm_iv(&iv)?)?,
+    };
+    Ok((encryptor, Some(iv)))
+}
+
+impl Run {
+    async fn encrypt(&self, input: Reader, encryptor: Encryptor) -> Result<u64> {
+        let encryptor = Arc::new(encryptor);
+        let pieces = input.pieces(Form::Plain, PART_BYTES, Arc::clone(&self.reservation));
+        let limit = if encryptor.form() == Form::Gcm {
+            crate::cipher::gcm::MAX_BYTES
+        } else {
+            u64::MAX
+        };
+        let serial = encryptor.is_serial();
+        let work = pieces.map(|piece| async {
+            let piece = piece?;
+            if piece.at.offset + piece.buffer.len() as u64 > limit {
+                return Err(Fault::new(
+                    Code::GcmTooLarge,
+                    "the input is longer than aes-gcm can take under one iv",
+                ));
+            }
+            let range = (0, piece.buffer.len());
+            let plain = Plaintext {
+                part: Arc::new(piece.buffer),
+                range,
+            };
+            let at = piece.at;
+            let sealed = if serial {
+                None
+            } else {
+                Some(self.seal(&encryptor, at, Mark::None, &plain).await?)
+            };
+            Ok::<_, Fault>((at, plain, sealed))
+        });
+        let mut sealed = Box::pin(work.buffered(self.lanes));
+        let (mut mark, mut bytes, mut offset, mut number) = (Mark::None, 0, 0, 0);
+        while let Some((at, plain, done)) = sealed.try_next().await? {
+            let done = match done {
+                Some(done) => done,
+                None => self.seal(&encryptor, at, mark, &plain).await?,
+            };
+            mark = encryptor.fold(mark, done.mark);
+            let mut out = done.out;
+            if let (true, Some(tag)) = (at.last, encryptor.finish(mark)) {
+                let end = out.len() - TAG_BYTES;
+                out[end..].copy_from_slice(&tag);
+            }
+            bytes += plain.bytes().len() as u64;
+            number += 1;
+            let length = out.len() as u64;
+            self.out.write(number, offset, out, None).await?;
+            offset += length;
+        }
+        Ok(bytes)
+    }
+
+    async fn seal(
+        &self,
+        encryptor: &Arc<Encryptor>,
+        at: crate::cipher::PartAt,
+        before: Mark,
+        plain: &Plaintext,
+    ) -> Result<engine::Encrypted> {
+        let out = self
+            .reservation
+            .buffer(Form::buffer_bytes(PART_BYTES as u64));
+        let cipher = Arc::clone(encryptor);
+        engine::encrypt(
+            &self.engine,
+            cipher,
+            at,
+            before,
+            (plain.clone(), out),
+            Algorithm::Crc64Nvme,
+        )
+        .await
+    }
+
+    async fn decrypt(
+        &self,
+        mut input: Reader,
+        options: &Options,
+        key: &Secret,
+        iv: Option<Vec<u8>>,
+        context: &[u8],
+    ) -> Result<u64> {
+        let decryptor = Arc::new(decryptor(&mut input, options, key, iv, context).await?);
+        let pieces = input.pieces(decryptor.form(), PART_BYTES, Arc::clone(&self.reservation));
+        let work = pieces.map(|piece| async {
+            let Piece { at, buffer } = piece?;
+            let (buffer, opened) =
+                engine::decrypt(&self.engine, Arc::clone(&decryptor), at, buffer).await?;
+            Ok::<_, Fault>((at, buffer, opened))
+        });
+        let mut opened = Box::pin(work.buffered(self.lanes));
+        let (mut mark, mut bytes, mut number) = (Mark::None, 0, 0);
+        while let Some((at, buffer, part)) = opened.try_next().await? {
+            mark = decryptor.fold(mark, part.mark);
+            if at.last {
+                decryptor.verify(mark, part.tag)?;
+            }
+            number += 1;
+            let length = part.plain.len() as u64;
+            self.out
+                .write(number, bytes, buffer, Some(part.plain))
+                .await?;
+            bytes += length;
+        }
+        Ok(bytes)
+    }
+}
+
+async fn decryptor(
+    input: &mut Reader,
+    options: &Options,
+    key: &Secret,
+    iv: Option<Vec<u8>>,
+    context: &[u8],
+) -> Result<Decryptor> {
+    let kernel = cpu::best();
+    if options.mode == Mode::Cobblestone {
+        refuse_iv(iv.as_deref())?;
+        let header = input
+            .header::<HEADER_BYTES>()
+            .await?
+            .ok_or_else(decrypt_failed)?;
+        return Decryptor::cobblestone(kernel, key, &header, context);
+    }
+    let missing = || {
+        Fault::new(
+            Code::Usage,
+            format!("{} needs its iv", options.mode.as_str()),
+        )
+        .at("--iv")
+    };
+    let iv = iv.ok_or_else(missing)?;
+    match options.mode {
+        Mode::AesCtr => Decryptor::ctr(kernel, key, counter(&iv, options.ctr_start)?),
+        Mode::AesCbcPkcs7 => Decryptor::cbc(kernel, key, block(&iv)?),
+        _ => Decryptor::gcm(kernel, key, gcm_iv(&iv)?),
+    }
+}
+
+impl Out {
+    async fn open(path: &Path) -> Result<Out> {
+        if path.as_os_str() == "-" {
+            return Ok(Out::Standard);
+        }
+        let path = std::path::absolute(path).map_err(|e| Fault::io("name", path, &e))?;
+        let store = Arc::new(FileStore::new(Access::Anywhere));
+        let sink = Sink::begin(store, ObjectUrl::File { path }, NewObject::plain(), true).await?;
+        Ok(Out::File(sink))
+    }
+
+    /// Writes the buffer, or a range of it, at its place.
+    async fn write(
+        &self,
+        number: i32,
+        offset: u64,
+        mut buffer: PartBuffer,
+        range: Option<std::ops::Range<usize>>,
+    ) -> Result<()> {
+        let range = range.unwrap_or(0..buffer.len());
+        match self {
+            Out::File(sink) => {
+                buffer.copy_within(range.clone(), 0);
+                buffer.set_len(range.len());
+                let unused = crate::checksum::Checksum::Crc64Nvme(0);
+                sink.part(PartPlace { number, offset }, buffer, unused)
+                    .await
+            }
+            Out::Standard => {
+                let mut stdout = tokio::io::stdout();
+                stdout
+                    .write_all(&buffer[range])
+                    .await
+                    .map_err(|e| Fault::io("write", Path::new("-"), &e))
+            }
+        }
+    }
+
+    /// Publishes what was written, or leaves nothing.
+    async fn end<T>(self, moved: Result<T>) -> Result<T> {
+        match self {
+            Out::File(mut sink) => match moved {
+                Ok(moved) => sink.commit().await.map(|_| moved),
+                Err(fault) => {
+                    sink.abort().await;
+                    Err(fault)
+                }
+            },
+            Out::Standard => {
+                let flushed = tokio::io::stdout().flush().await;
+                let moved = moved?;
+                flushed
+                    .map(|()| moved)
+                    .map_err(|e| Fault::io("write", Path::new("-"), &e))
+            }
+        }
+    }
+}
+
+fn bytes_of(flag: &str, text: &str) -> Result<Vec<u8>> {
+    hex::decode(text).map_err(|e| Fault::new(Code::Usage, format!("expected hex: {e}")).at(flag))
+}
+
+fn refuse_iv(iv: Option<&[u8]>) -> Result<()> {
+    if iv.is_none() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::InvalidIvLength,
+        "cobblestone takes no iv: its salt stands in its header",
+    )
+    .at("--iv"))
+}
+
+fn counter(iv: &[u8], start: u32) -> Result<CounterStart> {
+    match <[u8; 12]>::try_from(iv) {
+        Ok(short) => Ok(CounterStart::from_iv12(short, start)),
+        Err(_) => block(iv).map(CounterStart::from_block),
+    }
+}
+
+fn block(iv: &[u8]) -> Result<[u8; 16]> {
+    let wrong = || {
+        Fault::new(
+            Code::InvalidIvLength,
+            format!("expected 16 bytes, got {}", iv.len()),
+        )
+        .at("--iv")
+    };
+    iv.try_into().map_err(|_| wrong())
+}
+
+fn gcm_iv(iv: &[u8]) -> Result<&[u8]> {
+    let wrong = || {
+        Fault::new(
+            Code::InvalidIvLength,
+            format!("expected 12 or 16 bytes, got {}", iv.len()),
+        )
+        .at("--iv")
+    };
+    if matches!(iv.len(), 12 | 16) {
+        Ok(iv)
+    } else {
+        Err(wrong())
+    }
+}

@@ -1,0 +1,428 @@
+//! `ciphermill demo`: everything on this machine. Makes sample media, a keyring and a spool with a handful of jobs, runs
+//! the worker on it, and verifies each output: with the openssl program, or by decrypting it and comparing hashes.
+
+mod samples;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use self::samples::Samples;
+use super::{show, start};
+use crate::fault::{Code, Fault, Result};
+use crate::job::KeyRef;
+use crate::job::event::Event;
+use crate::keys::keyring::Keyring;
+use crate::queue::spool::SpoolQueue;
+use crate::secret::Secret;
+use crate::settings::{Flags, Settings};
+use crate::store::files::Access;
+use crate::worker::Worker;
+
+/// Marks a folder as ours: only such a folder is emptied when the demo runs again.
+const MARKER: &str = ".ciphermill-demo";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Where everything goes
+    #[arg(long, default_value = "demo-out", value_name = "DIR")]
+    dir: PathBuf,
+    /// Size of the random sample, in MiB
+    #[arg(long, default_value_t = 256, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    mib: u64,
+}
+
+impl Options {
+    pub fn flags(&self) -> Flags {
+        let keyring = self.dir.join("demo.keyring");
+        vec![
+            ("keyring.file", keyring.display().to_string()),
+            ("worker.slots", "1".into()),
+        ]
+    }
+}
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    job: String,
+    what: String,
+    bytes: u64,
+    seconds: f64,
+    gb_per_second: f64,
+    verified: String,
+    ok: bool,
+}
+
+pub async fn run(options: Options, settings: Settings, json: bool) -> Result<ExitCode> {
+    let say = |text: &str| {
+        if !json {
+            show::text(text);
+        }
+    };
+    let dir = prepare(&options.dir)?;
+    say("making samples: 30 s of video (ffmpeg), and random bytes");
+    let samples = Samples::make(&dir, options.mib)?;
+    let ring = Keyring::create(&dir.join("demo.keyring"))?;
+    let demo = Demo { dir, ring, samples };
+    say("first wave: encrypt in every mode, fan out, and one job that must be refused");
+    let first = demo.encrypt_jobs()?;
+    demo.work(&settings, &first).await?;
+    say("second wave: decrypt what the first wave wrote, and re-encrypt one of it");
+    let second = demo.decrypt_jobs(&first)?;
+    demo.work(&settings, &second).await?;
+    let rows = demo.rows(&first, &second)?;
+    let good = rows.iter().all(|row| row.ok);
+    print(&demo.dir, &rows, json);
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A fresh folder; one that an earlier demo made is emptied, any other is left alone.
+fn prepare(dir: &Path) -> Result<PathBuf> {
+    let io = |e: std::io::Error| Fault::io("prepare", dir, &e).at("--dir");
+    if dir.join(MARKER).exists() {
+        std::fs::remove_dir_all(dir).map_err(io)?;
+    }
+    if dir.exists() && std::fs::read_dir(dir).map_err(io)?.next().is_some() {
+        let message = format!(
+            "{} is not empty, and no earlier demo made it",
+            dir.display()
+        );
+        return Err(Fault::new(Code::Usage, message).at("--dir"));
+    }
+    std::fs::create_dir_all(dir.join("out")).map_err(io)?;
+    std::fs::write(
+        dir.join(MARKER),
+        "made by `ciphermill demo`; emptied when it runs again\n",
+    )
+    .map_err(io)?;
+    std::fs::canonicalize(dir).map_err(io)
+}
+
+struct Demo {
+    dir: PathBuf,
+    ring: Keyring,
+    samples: Samples,
+}
+
+/// A job of the demo, and how its outputs are verified.
+struct DemoJob {
+    name: &'static str,
+    what: String,
+    message: Value,
+    check: Check,
+}
+
+enum Check {
+    /// The openssl program decrypts the output with the raw key, and the hash is the sample's.
+    OpenSsl {
+        cipher: &'static str,
+        key: PathBuf,
+        sample: PathBuf,
+    },
+    /// A job of the second wave decrypts it.
+    Decrypted,
+    /// The output's hash is this sample's.
+    SameAs(PathBuf),
+    /// It must be refused with this code.
+    Refused(&'static str),
+}
+
+impl Demo {
+    fn url(&self, name: &str) -> String {
+        format!("file://{}", self.dir.join(name).display())
+    }
+
+    /// A data key that stands in a file, so that openssl can use it, and wrapped for the job.
+    fn key(&self, name: &str, bytes: usize) -> Result<(PathBuf, KeyRef)> {
+        let key = Secret::random(bytes)?;
+        let path = self.dir.join(format!("{name}.key"));
+        samples::write_private(&path, key.expose())?;
+        let context = std::collections::BTreeMap::from([("demo".to_owned(), name.to_owned())]);
+        let wrapped = crate::job::Base64(self.ring.wrap_key(&key, &context)?);
+        Ok((
+            path,
+            KeyRef::Keyring(crate::job::KeyringKey { wrapped, context }),
+        ))
+    }
+
+    fn encrypt_jobs(&self) -> Result<Vec<DemoJob>> {
+        let random = self.samples.random.clone();
+        let one = |id: &str, encryption: Value| {
+            json!({ "version": 1, "id": id, "input": { "url": self.url("random.bin") },
+                    "outputs": [{ "url": self.url(&format!("out/{id}.bin")), "encryption": encryption }] })
+        };
+        let generated = |bits: u32| json!({ "generate": { "keyring": { "bits": bits } } });
+        let mut jobs = Vec::new();
+        for (name, mode, bytes, cipher) in [
+            ("ctr", "aes-ctr", 32, "-aes-256-ctr"),
+            ("cbc", "aes-cbc-pkcs7", 16, "-aes-128-cbc"),
+        ] {
+            let (key, reference) = self.key(name, bytes)?;
+            let message = one(name, json!({ "mode": mode, "key": reference }));
+            let check = Check::OpenSsl {
+                cipher,
+                key,
+                sample: random.clone(),
+            };
+            jobs.push(DemoJob {
+                name,
+                what: format!("{mode} {}", bytes * 8),
+                message,
+                check,
+            });
+        }
+        for (name, mode, bits) in [("gcm", "aes-gcm", 192), ("cobblestone", "cobblestone", 256)] {
+            let message = one(name, json!({ "mode": mode, "key": generated(bits) }));
+            jobs.push(DemoJob {
+                name,
+                what: format!("{mode} {bits}"),
+                message,
+                check: Check::Decrypted,
+            });
+        }
+        if self.samples.film.is_some() {
+            let output = |mode: &str, bits: u32| {
+                json!({ "url": self.url(&format!("out/film.{mode}.mp4")),
+                        "encryption": { "mode": mode, "key": generated(bits) } })
+            };
+            let outputs = [
+                output("cobblestone", 128),
+                output("aes-gcm", 256),
+                output("aes-ctr", 128),
+            ];
+            let message = json!({ "version": 1, "id": "fan-out", "outputs": outputs,
+                                  "input": { "url": self.url("film.mp4") } });
+            let what = "one read, 3 outputs".into();
+            jobs.push(DemoJob {
+                name: "fan-out",
+                what,
+                message,
+                check: Check::Decrypted,
+            });
+        }
+        let message = one(
+            "bad",
+            json!({ "mode": "aes-ctr", "key": "000102030405060708090a0b0c0d0e0f" }),
+        );
+        let what = "a key in the clear".into();
+        jobs.push(DemoJob {
+            name: "bad",
+            what,
+            message,
+            check: Check::Refused("plaintext_key"),
+        });
+        Ok(jobs)
+    }
+
+    /// Decrypts by pasting what the results say, as a producer would.
+    fn decrypt_jobs(&self, first: &[DemoJob]) -> Result<Vec<DemoJob>> {
+        let mut jobs = Vec::new();
+        let mut add = |name: &'static str,
+                       from: &str,
+                       output: usize,
+                       sample: &Path,
+                       again: Option<Value>| {
+            let result = self.result(from)?;
+            let written = result.data.outputs.get(output);
+            let Some((url, encryption)) =
+                written.and_then(|o| Some((o.url.clone(), o.encryption.clone()?)))
+            else {
+                return Err(Fault::new(
+                    Code::Internal,
+                    format!("the job {from} has no output {output}"),
+                ));
+            };
+            let hash = verify::sha256(sample)?;
+            let mut target = json!({ "url": self.url(&format!("out/{name}")) });
+            let reencrypted = again.is_some();
+            if let Some(encryption) = again {
+                target["encryption"] = encryption;
+            }
+            let message = json!({ "version": 1, "id": name, "outputs": [target],
+                                  "input": { "url": url, "encryption": encryption, "sha256": hash } });
+            let check = if reencrypted {
+                Check::Decrypted
+            } else {
+                Check::SameAs(sample.into())
+            };
+            let what = if reencrypted {
+                "gcm -> cobblestone".into()
+            } else {
+                "decrypt".into()
+            };
+            jobs.push(DemoJob {
+                name,
+                what,
+                message,
+                check,
+            });
+            Ok(())
+        };
+        let random = &self.samples.random;
+        add("decrypt-gcm", "gcm", 0, random, None)?;
+        add("decrypt-cobblestone", "cobblestone", 0, random, None)?;
+        let again =
+            json!({ "mode": "cobblestone", "key": { "generate": { "keyring": { "bits": 256 } } } });
+        add("re-encrypt", "gcm", 0, random, Some(again))?;
+        if let (Some(film), true) = (
+            &self.samples.film,
+            first.iter().any(|job| job.name == "fan-out"),
+        ) {
+            add("decrypt-film-1", "fan-out", 0, film, None)?;
+            add("decrypt-film-2", "fan-out", 1, film, None)?;
+            add("decrypt-film-3", "fan-out", 2, film, None)?;
+        }
+        Ok(jobs)
+    }
+
+    /// Puts the jobs into the spool and lets a worker empty it.
+    async fn work(&self, settings: &Settings, jobs: &[DemoJob]) -> Result<()> {
+        let spool = self.dir.join("spool");
+        let queue = SpoolQueue::open(&spool, true)?;
+        for job in jobs {
+            let path = spool.join("new").join(format!("{}.json", job.name));
+            let text = format!("{:#}\n", job.message);
+            std::fs::write(&path, text).map_err(|e| Fault::io("write", &path, &e))?;
+        }
+        let worker = Worker {
+            pipeline: start::pipeline(settings, Access::Anywhere)?,
+            queue: Arc::new(queue),
+            slots: settings.worker.slots,
+            max_attempts: 2,
+            max_jobs: None,
+            name: "/ciphermill/demo".into(),
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        };
+        worker.run().await.map(|_| ())
+    }
+
+    /// The end event that the worker left beside the job.
+    fn result(&self, name: &str) -> Result<Event> {
+        let folders = ["done", "failed"].map(|folder| self.dir.join("spool").join(folder));
+        let read =
+            |folder: &PathBuf| std::fs::read(folder.join(format!("{name}.result.json"))).ok();
+        let bytes = folders.iter().find_map(read);
+        let event = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        event.ok_or_else(|| Fault::new(Code::Internal, format!("the job {name} left no result")))
+    }
+
+    fn rows(&self, first: &[DemoJob], second: &[DemoJob]) -> Result<Vec<Row>> {
+        first
+            .iter()
+            .chain(second)
+            .map(|job| self.row(job))
+            .collect()
+    }
+
+    fn row(&self, job: &DemoJob) -> Result<Row> {
+        let event = self.result(job.name)?;
+        let bytes = event.data.input.as_ref().map_or(0, |input| input.bytes);
+        let seconds = event.data.seconds.unwrap_or_default();
+        let (ok, verified) = self.verify(job, &event)?;
+        let gb_per_second = if seconds > 0.0 {
+            bytes as f64 / 1e9 / seconds
+        } else {
+            0.0
+        };
+        Ok(Row {
+            job: job.name.into(),
+            what: job.what.clone(),
+            bytes,
+            seconds,
+            gb_per_second,
+            verified,
+            ok,
+        })
+    }
+
+    fn verify(&self, job: &DemoJob, event: &Event) -> Result<(bool, String)> {
+        let code = event.data.fault.as_ref().map(|fault| fault.code.as_str());
+        if let Check::Refused(expected) = job.check {
+            return Ok((
+                code == Some(expected),
+                format!("refused: {}", code.unwrap_or("not refused")),
+            ));
+        }
+        if let Some(code) = code {
+            return Ok((false, format!("FAILED: {code}")));
+        }
+        let output = event.data.outputs.first();
+        let Some(path) = output
+            .and_then(|output| output.url.strip_prefix("file://"))
+            .map(Path::new)
+        else {
+            return Ok((false, "no output".into()));
+        };
+        match &job.check {
+            Check::OpenSsl {
+                cipher,
+                key,
+                sample,
+            } => {
+                let iv = output.and_then(|output| {
+                    output.encryption.as_ref()?["iv"]
+                        .as_str()
+                        .map(str::to_owned)
+                });
+                verify::by_openssl(cipher, key, iv.as_deref().unwrap_or_default(), path, sample)
+            }
+            Check::SameAs(sample) => {
+                let same = verify::sha256(path)? == verify::sha256(sample)?;
+                Ok((
+                    same,
+                    if same {
+                        "source's SHA-256".into()
+                    } else {
+                        "OTHER BYTES".into()
+                    },
+                ))
+            }
+            Check::Decrypted => Ok((true, "by the decrypt jobs".into())),
+            Check::Refused(_) => Ok((true, String::new())),
+        }
+    }
+}
+
+fn print(dir: &Path, rows: &[Row], json: bool) {
+    if json {
+        rows.iter().for_each(show::line);
+        return;
+    }
+    show::text("");
+    show::text(&format!(
+        "{:<20} {:<20} {:>10} {:>8} {:>7}  {}",
+        "job", "what", "bytes", "seconds", "GB/s", "verified by"
+    ));
+    for row in rows {
+        let mark = if row.ok { "" } else { "  <-- wrong" };
+        let size = if row.bytes > 0 {
+            show::size(row.bytes)
+        } else {
+            "-".into()
+        };
+        show::text(&format!(
+            "{:<20} {:<20} {:>10} {:>8.2} {:>7.2}  {}{mark}",
+            row.job, row.what, size, row.seconds, row.gb_per_second, row.verified
+        ));
+    }
+    let dir = dir.display();
+    show::text(&format!("\nlook at   {dir}/out           what was written"));
+    show::text(&format!(
+        "          {dir}/spool/done    jobs and their results, with what opens each output"
+    ));
+    show::text(&format!(
+        "          {dir}/spool/failed  the job that was refused, and why"
+    ));
+}

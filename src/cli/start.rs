@@ -1,0 +1,49 @@
+//! Starting up: the I/O runtime and the parts that verbs share.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::aws::Aws;
+use crate::buffers::Pool;
+use crate::cipher::cpu;
+use crate::engine::cpu::CpuEngine;
+use crate::fault::{Code, Fault, Result};
+use crate::keys::Keys;
+use crate::pipeline::Pipeline;
+use crate::plan::Limits;
+use crate::settings::Settings;
+use crate::store::Stores;
+use crate::store::files::Access;
+
+/// Runs a verb on the I/O runtime.
+pub fn block_on(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime
+        .map_err(|e| Fault::new(Code::Internal, format!("cannot start the runtime: {e}")))?;
+    let result = runtime.block_on(verb);
+    // Aborts of dropped uploads run in the background: they get a moment.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}
+
+/// The pipeline that these settings describe; files as `access` allows.
+pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
+    let aws = Aws::default();
+    let files = !matches!(access, Access::Refused);
+    Ok(Arc::new(Pipeline {
+        stores: Stores::open(aws.clone(), settings.s3, access),
+        keys: Keys::new(
+            aws,
+            settings.worker.allow_kms_keys.clone(),
+            settings.keyring.file.clone(),
+        ),
+        engine: Arc::new(CpuEngine::start(settings.engine.threads)?),
+        kernel: cpu::best(),
+        pool: Pool::new(settings.worker.budget_bytes),
+        limits: Limits::from_settings(settings),
+        worker: settings.worker.clone(),
+        files,
+    }))
+}
