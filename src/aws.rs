@@ -47,16 +47,20 @@ async fn load() -> SdkConfig {
         .connect_timeout(CONNECT)
         .read_timeout(READ)
         .build();
-    aws_config::defaults(BehaviorVersion::latest())
+    let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(client)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-        .region(
-            aws_config::meta::region::RegionProviderChain::default_provider()
-                .or_else(Region::new("us-east-1")),
-        )
         .load()
-        .await
+        .await;
+    if config.region().is_some() {
+        return config;
+    }
+    // Compatible stores seldom care; the SDK refuses to sign without one.
+    config
+        .into_builder()
+        .region(Region::new("us-east-1"))
+        .build()
 }
 
 /// Text of an error and all its causes: the SDK's own texts say little.

@@ -1,8 +1,9 @@
 //! The queue: where jobs come from and where their events go.
 //!
-//! A [`Delivery`] goes out to the worker: the bytes of one job and the right to settle it once. Events come in and are
-//! handed to whoever listens. Two queues stand behind the same trait: RabbitMQ ([`amqp`]) and a directory ([`spool`]).
-//! This room never looks into a job or an event, and knows neither keys nor object stores.
+//! A [`Delivery`] goes out to the worker: the bytes of one job and the right to settle it once.
+//! Events come in and are handed to whoever listens. Two queues stand behind the same trait:
+//! RabbitMQ ([`amqp`]) and a directory ([`spool`]). This room never looks into a job or an event,
+//! and knows neither keys nor object stores.
 
 pub mod amqp;
 pub mod spool;
@@ -18,7 +19,8 @@ use crate::fault::Result;
 
 /// One job in the worker's hands.
 ///
-/// It must be settled. One that is dropped instead goes back to where it came from, and the attempt counts.
+/// It must be settled. One that is dropped instead goes back to where it came from, and the attempt
+/// counts.
 pub struct Delivery {
     /// The job message, unread and untrusted.
     pub body: Bytes,
@@ -87,13 +89,16 @@ pub trait Handle: Send + Sync {
 pub trait Queue: Send + Sync {
     /// Waits for the slot's next delivery, riding over faults of the broker by itself.
     ///
-    /// Safe to drop at any point: what had arrived waits for the next call, or for [`Queue::release`]. `None`: nothing
-    /// will ever come again. An error is one that no waiting can mend.
+    /// Safe to drop at any point: what had arrived waits for the next call, or for
+    /// [`Queue::release`]. `None`: nothing will ever come again. An error is one that no waiting
+    /// can mend.
     fn next(&self, slot: usize) -> BoxFuture<'_, Result<Option<Delivery>>>;
 
-    /// Stops the slot's consuming and hands back what had arrived for it. A job that is being worked on stays valid.
+    /// Stops the slot's consuming and hands back what had arrived for it. A job that is being
+    /// worked on stays valid.
     ///
-    /// Call it when no [`Queue::next`] of this slot is alive. The next call of that starts consuming again.
+    /// Call it when no [`Queue::next`] of this slot is alive. The next call of that starts
+    /// consuming again.
     fn release(&self, slot: usize) -> BoxFuture<'_, ()>;
 
     /// Whether jobs can arrive right now.
@@ -118,13 +123,14 @@ impl Delivery {
         }
     }
 
-    /// Sends an event. An end state is confirmed when this returns; `broker_down` says that it could not be.
+    /// Sends an event. An end state is confirmed when this returns; `broker_down` says that it
+    /// could not be.
     pub async fn publish(&self, event: Outgoing) -> Result<Published> {
         self.handle.publish(event).await
     }
 
-    /// Ends the delivery. False: it had ended by itself (a lost connection, the broker's timeout), and the job comes
-    /// again.
+    /// Ends the delivery. False: it had ended by itself (a lost connection, the broker's timeout),
+    /// and the job comes again.
     pub async fn settle(self, settlement: Settlement) -> Result<bool> {
         self.handle.settle(settlement).await
     }

@@ -29,7 +29,19 @@ impl Source {
     /// Opens the input and pins its version. One that is not the version the job names is refused.
     pub async fn open(store: Arc<dyn Store>, input: &Input) -> Result<Source> {
         let facts = store.head(&input.url, input.version_id.as_deref()).await;
-        let facts = facts.map_err(|fault| fault.at("/input/url"))?;
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(fault) => {
+                let no_bucket =
+                    fault.code == Code::SourceNotFound && !store.has_bucket(&input.url).await;
+                let code = if no_bucket {
+                    Code::BucketNotFound
+                } else {
+                    fault.code
+                };
+                return Err(Fault { code, ..fault }.at("/input/url"));
+            }
+        };
         if let Some(etag) = &input.etag {
             let named = etag.trim_matches('"');
             if named != facts.version.etag {

@@ -200,6 +200,9 @@ pub trait Store: Send + Sync {
     /// Objects under a prefix.
     fn list<'a>(&'a self, prefix: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Listed>>>;
 
+    /// Whether the bucket of this URL is there; asked only to explain a missing object.
+    fn has_bucket<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, bool>;
+
     /// Whether `if_absent` is kept by the store itself, atomically.
     fn keeps_if_absent<'a>(&'a self, probe: &'a ObjectUrl) -> BoxFuture<'a, Result<bool>>;
 

@@ -163,7 +163,7 @@ fn decrypt_gcm(gcm: &Gcm, at: PartAt, data: &mut [u8]) -> Result<Opened> {
 /// A part that is not the first one brings the ciphertext block before it along.
 fn decrypt_cbc(key: &dyn Keyed, iv: &Block, at: PartAt, data: &mut [u8]) -> Result<Range<usize>> {
     let before = if at.offset == 0 { 0 } else { BLOCK_BYTES };
-    if data.len() < before || (data.len() - before) % BLOCK_BYTES != 0 {
+    if data.len() < before || !(data.len() - before).is_multiple_of(BLOCK_BYTES) {
         return Err(decrypt_failed());
     }
     let (previous, body) = data.split_at_mut(before);

@@ -97,7 +97,7 @@ struct Run {
 }
 
 enum Out {
-    File(Sink),
+    File(Box<Sink>),
     Standard,
 }
 
@@ -350,7 +350,7 @@ impl Out {
         let path = std::path::absolute(path).map_err(|e| Fault::io("name", path, &e))?;
         let store = Arc::new(FileStore::new(Access::Anywhere));
         let sink = Sink::begin(store, ObjectUrl::File { path }, NewObject::plain(), true).await?;
-        Ok(Out::File(sink))
+        Ok(Out::File(Box::new(sink)))
     }
 
     /// Writes the buffer, or a range of it, at its place.

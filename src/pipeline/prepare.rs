@@ -440,7 +440,10 @@ impl StagedOutput {
                 fault,
                 required,
             } => {
-                let earlier = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let earlier = fault
+                    .get_mut()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
                 let committed = match earlier {
                     Some(fault) => Err(fault),
                     None => sink.commit().await,

@@ -1,8 +1,9 @@
 //! RabbitMQ: jobs from a quorum queue, events to a topic exchange.
 //!
-//! Each slot has its own channel with a prefetch of one, so that one slow job cannot take another back to the queue with
-//! it. Faults stay where they belong: a channel's fault reopens the slot, a connection's fault ends the epoch for all
-//! ([`session`]). Settlements and deliveries never cross from one epoch to the next.
+//! Each slot has its own channel with a prefetch of one, so that one slow job cannot take another
+//! back to the queue with it. Faults stay where they belong: a channel's fault reopens the slot, a
+//! connection's fault ends the epoch for all ([`session`]). Settlements and deliveries never cross
+//! from one epoch to the next.
 
 mod broker;
 mod dead;
@@ -55,7 +56,8 @@ struct Slot {
     backoff: Backoff,
 }
 
-/// A running consumer. It lives in its slot, not in a future, so nothing is lost when a future is dropped.
+/// A running consumer. It lives in its slot, not in a future, so nothing is lost when a future is
+/// dropped.
 struct Tap {
     epoch: Arc<Epoch>,
     channel: Channel,
@@ -64,7 +66,8 @@ struct Tap {
 }
 
 impl AmqpQueue {
-    /// Connects, waiting for the broker if need be, and makes sure the topology is there; `declare` creates it.
+    /// Connects, waiting for the broker if need be, and makes sure the topology is there; `declare`
+    /// creates it.
     pub async fn connect(settings: &Amqp, slots: usize, declare: bool) -> Result<Arc<Self>> {
         let session = Session::new(settings, slots)?;
         session.start(declare).await?;
@@ -159,7 +162,8 @@ impl AmqpQueue {
             .await?;
         let mut arguments = FieldTable::default();
         let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
-        // Granted by RabbitMQ 4.3 and later; older brokers ignore it and keep to their own configuration.
+        // Granted by RabbitMQ 4.3 and later; older brokers ignore it and keep to their own
+        // configuration.
         arguments.insert("x-consumer-timeout".into(), AMQPValue::LongLongInt(lease));
         let tag = format!("ciphermill-{}-{slot}", epoch.id);
         let options = BasicConsumeOptions::default();
@@ -170,7 +174,8 @@ impl AmqpQueue {
 }
 
 impl Slot {
-    /// Stops consuming and hands back what had arrived. The channel lives on in the delivery that was taken from it.
+    /// Stops consuming and hands back what had arrived. The channel lives on in the delivery that
+    /// was taken from it.
     async fn close(&mut self) {
         let Some(tap) = &mut self.tap else { return };
         if tap.since.elapsed() > STEADY {

@@ -1,15 +1,17 @@
 //! The spool: a directory as a queue, for one machine and no broker.
 //!
-//! Jobs come in as `new/NAME.json` (write elsewhere, then rename) and are worked on in `running/`, where each is locked
-//! for as long as its worker lives. They end in `done/` or `failed/`, beside `NAME.result.json`. A job in `running/`
-//! without a lock belonged to a worker that crashed, and is taken again. Any number of workers may share a spool.
+//! Jobs come in as `new/NAME.json` (write elsewhere, then rename) and are worked on in `running/`,
+//! where each is locked for as long as its worker lives. They end in `done/` or `failed/`, beside
+//! `NAME.result.json`. A job in `running/` without a lock belonged to a worker that crashed, and is
+//! taken again. Any number of workers may share a spool.
 
 mod claim;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -26,6 +28,8 @@ const POLL: Duration = Duration::from_millis(200);
 pub struct SpoolQueue {
     root: Arc<Path>,
     once: bool,
+    /// Jobs that could not be taken, each complained about once.
+    refused: Arc<Mutex<HashSet<String>>>,
 }
 
 /// A claimed job in the worker's hands.
@@ -44,14 +48,15 @@ impl SpoolQueue {
         Ok(SpoolQueue {
             root: root.into(),
             once,
+            refused: Arc::default(),
         })
     }
 
     async fn take(&self) -> Result<Option<Delivery>> {
         loop {
-            let root = Arc::clone(&self.root);
+            let (root, refused) = (Arc::clone(&self.root), Arc::clone(&self.refused));
             // A claim that arrives here too late, for a dropped future, returns its job by itself.
-            if let Some(claim) = blocking(move || Claim::any(&root)).await? {
+            if let Some(claim) = blocking(move || Claim::any(&root, &refused)).await? {
                 return Ok(Some(self.deliver(claim)));
             }
             if self.once {

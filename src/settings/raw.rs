@@ -214,7 +214,7 @@ impl RawWorker {
                 0,
                 86_400,
             )?),
-            max_attempts: within("worker.max_attempts", self.max_attempts, 5, 1, 1000)? as u32,
+            max_attempts: within("worker.max_attempts", self.max_attempts, 10, 1, 1000)? as u32,
             admin_listen: admin_listen.transpose()?,
             file_root: self.file_root,
             allow_buckets: self.allow_buckets,

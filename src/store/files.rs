@@ -260,6 +260,10 @@ impl Store for FileStore {
         })
     }
 
+    fn has_bucket<'a>(&'a self, _: &'a ObjectUrl) -> BoxFuture<'a, bool> {
+        async { true }.boxed()
+    }
+
     fn keeps_if_absent<'a>(&'a self, _: &'a ObjectUrl) -> BoxFuture<'a, Result<bool>> {
         async { Ok(true) }.boxed()
     }

@@ -424,6 +424,19 @@ impl Store for S3Store {
         self.list_objects(prefix).boxed()
     }
 
+    fn has_bucket<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, bool> {
+        async move {
+            let head = self
+                .client()
+                .await
+                .head_bucket()
+                .set_bucket(url.bucket().map(Into::into));
+            let answer = head.send().await;
+            !answer.is_err_and(|e| fault(Doing::Reading, url, &e).code == Code::SourceNotFound)
+        }
+        .boxed()
+    }
+
     fn keeps_if_absent<'a>(&'a self, probe: &'a ObjectUrl) -> BoxFuture<'a, Result<bool>> {
         async move {
             self.if_absent

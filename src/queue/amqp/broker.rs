@@ -1,6 +1,7 @@
 //! The way to a broker: the list of URLs, TLS, and the pace of trying again.
 //!
-//! Settings come in, one open connection goes out. Nothing here is retried, and no password is ever logged.
+//! Settings come in, one open connection goes out. Nothing here is retried, and no password is ever
+//! logged.
 
 use std::time::Duration;
 
@@ -145,7 +146,8 @@ pub fn redact(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".into();
     };
-    // A password may itself hold `@` or `/` when its author forgot to escape them: the last `@` decides.
+    // A password may itself hold `@` or `/` when its author forgot to escape them: the last `@`
+    // decides.
     match rest.rsplit_once('@') {
         Some((user, place)) => {
             let user = user.split([':', '/']).next().unwrap_or_default();

@@ -1,9 +1,10 @@
 //! Dead letters: failure events for jobs that the broker gave up on.
 //!
-//! A job that crashes its worker again and again is dead-lettered by the broker, and nobody tells its producer. A sweep
-//! walks the dead-letter queue once: each message comes in, the caller's failure event goes out, and the message goes back
-//! to the queue's tail with a mark. It is acknowledged only after both are confirmed, so a crash may repeat an event but
-//! loses nothing. Bodies are never read here.
+//! A job that crashes its worker again and again is dead-lettered by the broker, and nobody tells
+//! its producer. A sweep walks the dead-letter queue once: each message comes in, the caller's
+//! failure event goes out, and the message goes back to the queue's tail with a mark. It is
+//! acknowledged only after both are confirmed, so a crash may repeat an event but loses nothing.
+//! Bodies are never read here.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ use crate::settings::Amqp;
 
 const MARK: &str = "x-ciphermill-reported";
 
-/// The length of a queue does not tell that one message left while another came: look again after this.
+/// The length of a queue does not tell that one message left while another came: look again after
+/// this.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The dead-letter queue, seen by its sweeper.
@@ -73,7 +75,8 @@ struct Link {
 }
 
 impl DeadLetters {
-    /// Connects to the first broker that answers, trying each one once; makes sure that the queue exists.
+    /// Connects to the first broker that answers, trying each one once; makes sure that the queue
+    /// exists.
     pub async fn connect(settings: &Amqp) -> Result<Self> {
         let dead = DeadLetters {
             brokers: Brokers::new(settings)?,
@@ -87,13 +90,15 @@ impl DeadLetters {
         Ok(dead)
     }
 
-    /// Walks the queue once. `report` makes the failure event of a message that nobody has reported yet.
+    /// Walks the queue once. `report` makes the failure event of a message that nobody has reported
+    /// yet.
     pub async fn sweep(
         &self,
         mut report: impl FnMut(&DeadMessage) -> Option<Outgoing> + Send,
     ) -> Result<SweepReport> {
         let mut state = self.state.lock().await;
-        // Taken out, and put back only after a whole pass: what a broken pass held goes back with its channel.
+        // Taken out, and put back only after a whole pass: what a broken pass held goes back with
+        // its channel.
         let link = match state.link.take().filter(Link::alive) {
             Some(link) => link,
             None => Link::open(&self.brokers).await?,
@@ -147,7 +152,8 @@ impl DeadLetters {
                     u32::from(self.publish(link, &event).await? == Published::Unrouted);
             }
         }
-        // Marked messages go to the tail too: handed back, each pass would count towards a delivery limit.
+        // Marked messages go to the tail too: handed back, each pass would count towards a delivery
+        // limit.
         let marked = Message::new("", &self.queue, marked(&properties, headers), body)?;
         if marked.confirm(&link.giving).await? == Published::Unrouted {
             return Err(missing(&self.queue));
@@ -237,8 +243,9 @@ fn death(headers: &FieldTable) -> (String, String) {
     (text("reason"), text("queue"))
 }
 
-/// The message's properties with the mark, without those by which its producer could steer or stop the copy: `CC` and
-/// `BCC` route it elsewhere, a foreign `user_id` is refused, an expiration would remove it.
+/// The message's properties with the mark, without those by which its producer could steer or stop
+/// the copy: `CC` and `BCC` route it elsewhere, a foreign `user_id` is refused, an expiration would
+/// remove it.
 fn marked(properties: &BasicProperties, headers: FieldTable) -> BasicProperties {
     let mut kept = FieldTable::default();
     for (name, value) in headers.inner() {

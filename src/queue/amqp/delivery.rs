@@ -1,7 +1,7 @@
 //! One delivery's tie to its broker.
 //!
-//! A message comes in from a consumer, a [`Delivery`] goes out. The tie keeps the channel and the epoch it was taken from:
-//! it is settled there or nowhere.
+//! A message comes in from a consumer, a [`Delivery`] goes out. The tie keeps the channel and the
+//! epoch it was taken from: it is settled there or nowhere.
 
 use std::sync::Arc;
 
@@ -80,7 +80,8 @@ impl Tie {
                     .reject(BasicRejectOptions { requeue: false })
                     .await
             }
-            // Reject and nack differ: from RabbitMQ 4.3 on, only a reject counts towards the delivery limit.
+            // Reject and nack differ: from RabbitMQ 4.3 on, only a reject counts towards the
+            // delivery limit.
             Settlement::Retry => {
                 self.acker
                     .reject(BasicRejectOptions { requeue: true })
@@ -113,7 +114,8 @@ impl Handle for Tie {
 }
 
 impl Drop for Tie {
-    /// A delivery that is dropped unsettled (its task panicked) would block its slot until the broker's timeout.
+    /// A delivery that is dropped unsettled (its task panicked) would block its slot until the
+    /// broker's timeout.
     fn drop(&mut self) {
         if !self.acker.usable() {
             return;

@@ -1,7 +1,8 @@
 //! The producer's side: jobs in, their events out.
 //!
-//! Used by `ciphermill submit`. Job messages come in as bytes and go to the jobs queue with a confirm each; events come
-//! back as bytes, unread. Nothing is retried: whoever submits sees the fault.
+//! Used by `ciphermill submit`. Job messages come in as bytes and go to the jobs queue with a
+//! confirm each; events come back as bytes, unread. Nothing is retried: whoever submits sees the
+//! fault.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -13,7 +14,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
 use super::broker::{Brokers, down, reply_code};
-use super::publish::{Message, Trouble, confirm_channel, short};
+use super::publish::{Message, confirm_channel, short};
 use crate::fault::{Code, Fault, Result};
 use crate::queue::Published;
 use crate::settings::Amqp;
@@ -21,7 +22,8 @@ use crate::settings::Amqp;
 /// A connection that submits jobs.
 pub struct Producer {
     connection: Connection,
-    /// Confirming channels that are free. One message at a time on each, as many channels as submissions at once.
+    /// Confirming channels that are free. One message at a time on each, as many channels as
+    /// submissions at once.
     lanes: Mutex<Vec<Channel>>,
     queue: String,
     events_exchange: String,
@@ -48,7 +50,8 @@ impl Producer {
         })
     }
 
-    /// Puts one job into the jobs queue; it is safely there when this returns. Call it for many jobs at once.
+    /// Puts one job into the jobs queue; it is safely there when this returns. Call it for many
+    /// jobs at once.
     pub async fn submit(&self, job_id: &str, body: Bytes) -> Result<()> {
         let message = Message::job(&self.queue, job_id, body)?;
         let free = self.free_lanes().pop();
@@ -58,13 +61,7 @@ impl Producer {
                 .await
                 .map_err(|error| down(&error))?,
         };
-        let published = message
-            .confirm(&lane)
-            .await
-            .map_err(|trouble| match trouble {
-                Trouble::Lost(error) => down(&error),
-                Trouble::Held(fault) => fault,
-            })?;
+        let published = message.confirm(&lane).await?;
         self.free_lanes().push(lane);
         match published {
             Published::Routed => Ok(()),

@@ -1,7 +1,8 @@
 //! One message on its way out, with its confirmation.
 //!
-//! A message and a channel come in, the broker's answer goes out. Each channel carries one unanswered message at a time:
-//! lapin hands a returned message to the next confirmation it sees, whosever that is.
+//! A message and a channel come in, the broker's answer goes out. Each channel carries one
+//! unanswered message at a time: lapin hands a returned message to the next confirmation it sees,
+//! whosever that is.
 
 use std::time::Duration;
 

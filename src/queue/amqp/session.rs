@@ -1,8 +1,9 @@
 //! The session: one epoch after another.
 //!
-//! An epoch is one consuming and one publishing connection, made together. Whoever needs one comes in and gets the living
-//! one, or waits in line while a single caller makes the next. An epoch ends as a whole; what was taken from it keeps its
-//! connections alive until settled, and nothing is ever carried over from one epoch to the next.
+//! An epoch is one consuming and one publishing connection, made together. Whoever needs one comes
+//! in and gets the living one, or waits in line while a single caller makes the next. An epoch ends
+//! as a whole; what was taken from it keeps its connections alive until settled, and nothing is
+//! ever carried over from one epoch to the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +77,8 @@ impl Session {
         })
     }
 
-    /// Waits for the first epoch. Refused access and a missing topology end it; a broker that is down does not.
+    /// Waits for the first epoch. Refused access and a missing topology end it; a broker that is
+    /// down does not.
     pub(super) async fn start(&self, declare: bool) -> Result<()> {
         let mut dialer = self.dialer.lock().await;
         let (mut backoff, mut refused) = (Backoff::new(), 0);

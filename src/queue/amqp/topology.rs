@@ -1,7 +1,8 @@
 //! The topology: exchanges, queues and bindings, in one table.
 //!
-//! Names from the settings come in; declarations go out to the broker, and a test compares the table with
-//! `deploy/rabbitmq/definitions.json`. Nothing is declared actively unless the operator asked for it.
+//! Names from the settings come in; declarations go out to the broker, and a test compares the
+//! table with `deploy/rabbitmq/definitions.json`. Nothing is declared actively unless the operator
+//! asked for it.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -61,7 +62,8 @@ impl Topology {
             ("x-queue-type", text("quorum")),
             ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
             ("x-dead-letter-exchange", text(dead)),
-            // At-least-once keeps a rejected job until the dead-letter queue has it; it demands reject-publish.
+            // At-least-once keeps a rejected job until the dead-letter queue has it; it demands
+            // reject-publish.
             ("x-dead-letter-strategy", text("at-least-once")),
             ("x-overflow", text("reject-publish")),
         ];
@@ -262,7 +264,10 @@ mod tests {
             "source": binding.exchange, "vhost": "/", "destination": binding.queue,
             "destination_type": "queue", "routing_key": binding.routing_key, "arguments": {},
         })).collect();
-        json!({ "vhosts": [{ "name": "/" }], "exchanges": exchanges, "queues": queues, "bindings": bindings })
+        json!({
+            "vhosts": [{ "name": "/" }],
+            "exchanges": exchanges, "queues": queues, "bindings": bindings,
+        })
     }
 
     #[test]

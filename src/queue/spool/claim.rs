@@ -1,9 +1,11 @@
 //! Claims: who owns a job file.
 //!
-//! A file in `new/` or `running/` comes in, a locked [`Claim`] goes out, or nothing when another worker was quicker. The
-//! lock is taken before the rename and stays with the file across it, so a job is never seen unowned while a worker has
-//! it. Links and special files are never opened for reading, and nothing here reads what a job says.
+//! A file in `new/` or `running/` comes in, a locked [`Claim`] goes out, or nothing when another
+//! worker was quicker. The lock is taken before the rename and stays with the file across it, so a
+//! job is never seen unowned while a worker has it. Links and special files are never opened for
+//! reading, and nothing here reads what a job says.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -59,7 +61,7 @@ impl Folder {
 
 impl Claim {
     /// Takes a job: first one that a crashed worker left, then the oldest new one.
-    pub(super) fn any(root: &Path) -> Result<Option<Claim>> {
+    pub(super) fn any(root: &Path, refused: &Mutex<HashSet<String>>) -> Result<Option<Claim>> {
         for folder in [Folder::Running, Folder::New] {
             let path = folder.of(root);
             let names = jobs(&path).map_err(|error| Fault::io("list", &path, &error))?;
@@ -67,7 +69,7 @@ impl Claim {
                 match Claim::one(root, folder, &name) {
                     Ok(Some(claim)) => return Ok(Some(claim)),
                     Ok(None) => {}
-                    Err(error) => warn!(name, %error, "spooled job cannot be taken"),
+                    Err(error) => complain(name, &error, refused),
                 }
             }
         }
@@ -117,7 +119,8 @@ impl Claim {
         self.body.clone()
     }
 
-    /// Moves the job where it belongs and gives up the lock. False when it had been moved behind our back, or is settled.
+    /// Moves the job where it belongs and gives up the lock. False when it had been moved behind
+    /// our back, or is settled.
     pub(super) fn settle(&self, settlement: Settlement) -> Result<bool> {
         let mut lock = self
             .lock
@@ -173,6 +176,17 @@ impl Drop for Claim {
         {
             warn!(name = self.name, %fault, "spooled job not returned");
         }
+    }
+}
+
+/// A spool is polled several times a second: each job is complained about once.
+fn complain(name: String, error: &io::Error, refused: &Mutex<HashSet<String>>) {
+    let mut refused = refused
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !refused.contains(&name) {
+        warn!(name, %error, "spooled job cannot be taken");
+        refused.insert(name);
     }
 }
 

@@ -100,7 +100,11 @@ async fn a_crashed_workers_job_is_taken_again_but_not_a_running_one() {
 async fn a_take_that_nobody_waits_for_returns_its_job() {
     let (folder, queue) = spool();
     put(&folder, "a.json");
-    drop(Claim::any(folder.path()).unwrap().unwrap());
+    drop(
+        Claim::any(folder.path(), &Mutex::default())
+            .unwrap()
+            .unwrap(),
+    );
     assert!(there(&folder, "new/a.json"));
     assert_eq!(queue.next(0).await.unwrap().unwrap().attempt, 1);
 }
