@@ -17,7 +17,7 @@ pub mod encrypt;
 pub mod gcm;
 pub mod layout;
 
-use crate::fault::{Code, Fault};
+use crate::fault::{Code, Fault, Result};
 
 pub use decrypt::Decryptor;
 pub use encrypt::Encryptor;
@@ -49,6 +49,15 @@ pub enum Mark {
     Chain(Block),
     /// GCM: GHASH over this part's ciphertext, to be folded with its neighbours'.
     Ghash(gcm::Partial),
+}
+
+/// A 16-byte IV.
+pub fn block(iv: &[u8]) -> Result<Block> {
+    let wrong = || {
+        let message = format!("expected an iv of 16 bytes, got {}", iv.len());
+        Fault::new(Code::InvalidIvLength, message)
+    };
+    iv.try_into().map_err(|_| wrong())
 }
 
 /// The one fault of every failed decryption: tag, padding, commitment, truncation and reordering look the same.

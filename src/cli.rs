@@ -44,6 +44,9 @@ Examples:
 
 Exit codes: 0 done, 1 job failed, 2 usage, 65 bad data, 69 a dependency is down, 75 try again, 78 bad settings.";
 
+/// Verbs for people show results, not log lines, unless the settings say otherwise.
+const QUIET: &str = "error";
+
 #[derive(Debug, Args)]
 struct Common {
     /// Settings file; ./ciphermill.toml is read if it is there
@@ -87,19 +90,19 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     let Cli { common, verb } = cli;
-    let load = |flags: Flags| {
+    let json = common.json;
+    let load = |flags: Flags, level: &str| {
         let settings = Settings::load(common.config.as_deref(), &flags)?;
-        let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.log.level.clone());
-        observe::logging::start(settings.log.json, &level);
+        let level = settings.log.level.as_deref().unwrap_or(level);
+        observe::logging::start(settings.log.json, level);
         Ok::<_, Fault>(settings)
     };
-    let json = common.json;
     match verb {
         Verb::Check(options) => check::run(&options, json),
         Verb::Schema(options) => schema::run(&options),
         Verb::Keys(options) => {
-            let flags = options.flags();
-            start::block_on(keys::run(options, load(flags)?, json))
+            let settings = load(options.flags(), QUIET)?;
+            start::block_on(keys::run(options, settings, json))
         }
         Verb::Encrypt(options) => {
             start::block_on(crypt::run(options, crypt::Direction::Encrypt, json))
@@ -108,29 +111,22 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             start::block_on(crypt::run(options, crypt::Direction::Decrypt, json))
         }
         Verb::Run(options) => {
-            let flags = quiet(options.flags());
-            start::block_on(run::run(options, load(flags)?, json))
+            let settings = load(options.flags(), QUIET)?;
+            start::block_on(run::run(options, settings, json))
         }
         Verb::Demo(options) => {
-            let flags = quiet(options.flags());
-            start::block_on(demo::run(options, load(flags)?, json))
+            let settings = load(options.flags(), QUIET)?;
+            start::block_on(demo::run(options, settings, json))
         }
         Verb::Submit(options) => {
-            start::block_on(submit::run(options, load(quiet(Flags::new()))?, json))
+            let settings = load(Flags::new(), QUIET)?;
+            start::block_on(submit::run(options, settings, json))
         }
         Verb::Work(options) => {
-            let flags = options.flags();
-            start::block_on(work::run(options, load(flags)?))
+            let settings = load(options.flags(), "info")?;
+            start::block_on(work::run(options, settings))
         }
     }
-}
-
-/// Verbs for people show results, not log lines, unless the settings say otherwise.
-fn quiet(mut flags: Flags) -> Flags {
-    if std::env::var("CIPHERMILL_LOG__LEVEL").is_err() {
-        flags.push(("log.level", "error".into()));
-    }
-    flags
 }
 
 /// A file named on the command line, or standard input for `-`.

@@ -138,8 +138,8 @@ pub enum EngineChoice {
 pub struct Log {
     /// One JSON object per line instead of text.
     pub json: bool,
-    /// Filter in `tracing` syntax; RUST_LOG wins.
-    pub level: String,
+    /// Filter in `tracing` syntax, where one was given; RUST_LOG wins.
+    pub level: Option<String>,
 }
 
 impl Settings {

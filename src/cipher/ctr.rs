@@ -1,7 +1,8 @@
 //! aes-ctr: NIST SP 800-38A counter mode. The whole block counts, big-endian; length is preserved; no integrity.
 
-use super::Block;
 use super::cpu::{CounterWidth, Data, Keyed};
+use super::{Block, block};
+use crate::fault::Result;
 
 /// The counter block of the first block of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ impl CounterStart {
         block[..12].copy_from_slice(&iv);
         block[12..].copy_from_slice(&start.to_be_bytes());
         CounterStart::from_block(block)
+    }
+
+    /// An IV of 16 bytes, or of 12 with the first value of the counter after it.
+    pub fn from_iv(iv: &[u8], start: u32) -> Result<Self> {
+        match <[u8; 12]>::try_from(iv) {
+            Ok(short) => Ok(CounterStart::from_iv12(short, start)),
+            Err(_) => block(iv).map(CounterStart::from_block),
+        }
     }
 
     /// As a number: used to compare ranges of counters.

@@ -3,34 +3,31 @@
 //! Parts run through the same engine as a worker's. OUT appears by rename, mode 0600; a failed run leaves none.
 //! Plaintext of an authenticated mode goes to standard output only where every chunk is verified by itself.
 
+mod ciphers;
+mod out;
 mod pieces;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 
+use self::ciphers::{decryptor, encryptor};
+use self::out::Out;
 use self::pieces::{Piece, Reader};
 use super::keys::read_key;
 use super::show;
-use crate::buffers::{PartBuffer, Pool, Reservation};
+use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
-use crate::cipher::cobblestone::{HEADER_BYTES, Salt};
-use crate::cipher::cpu;
-use crate::cipher::ctr::CounterStart;
-use crate::cipher::{Decryptor, Encryptor, Form, Mark, TAG_BYTES, decrypt_failed};
+use crate::cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{self, Plaintext};
 use crate::fault::{Code, Fault, Result};
-use crate::job::{Mode, ObjectUrl};
-use crate::secret::{self, Secret};
-use crate::sink::Sink;
-use crate::store::files::{Access, FileStore};
-use crate::store::{NewObject, PartPlace};
+use crate::job::Mode;
+use crate::secret::Secret;
 
 /// Plaintext bytes of one part.
 const PART_BYTES: usize = 4 << 20;
@@ -94,11 +91,6 @@ struct Run {
     reservation: Arc<Reservation>,
     lanes: usize,
     out: Out,
-}
-
-enum Out {
-    File(Box<Sink>),
-    Standard,
 }
 
 pub async fn run(options: Options, direction: Direction, json: bool) -> Result<ExitCode> {
@@ -174,40 +166,12 @@ fn tell(options: &Options, iv: Option<&[u8]>, bytes: u64, seconds: f64, json: bo
     }
 }
 
-/// The cipher, and the IV if the user has to keep it.
-fn encryptor(
-    options: &Options,
-    key: &Secret,
-    iv: Option<Vec<u8>>,
-    context: &[u8],
-) -> Result<(Encryptor, Option<Vec<u8>>)> {
-    let kernel = cpu::best();
-    if options.mode == Mode::Cobblestone {
-        refuse_iv(iv.as_deref())?;
-        return Ok((
-            Encryptor::cobblestone(kernel, key, Salt::random()?, context)?,
-            None,
-        ));
-    }
-    let iv = match (iv, options.mode) {
-        (Some(iv), _) => iv,
-        (None, Mode::AesGcm) => secret::random_array::<12>()?.to_vec(),
-        (None, _) => secret::random_array::<16>()?.to_vec(),
-    };
-    let encryptor = match options.mode {
-        Mode::AesCtr => Encryptor::ctr(kernel, key, counter(&iv, options.ctr_start)?)?,
-        Mode::AesCbcPkcs7 => Encryptor::cbc(kernel, key, block(&iv)?)?,
-        _ => Encryptor::gcm(kernel, key, gcm_iv(&iv)?)?,
-    };
-    Ok((encryptor, Some(iv)))
-}
-
 impl Run {
     async fn encrypt(&self, input: Reader, encryptor: Encryptor) -> Result<u64> {
         let encryptor = Arc::new(encryptor);
         let pieces = input.pieces(Form::Plain, PART_BYTES, Arc::clone(&self.reservation));
         let limit = if encryptor.form() == Form::Gcm {
-            crate::cipher::gcm::MAX_BYTES
+            gcm::MAX_BYTES
         } else {
             u64::MAX
         };
@@ -258,7 +222,7 @@ impl Run {
     async fn seal(
         &self,
         encryptor: &Arc<Encryptor>,
-        at: crate::cipher::PartAt,
+        at: PartAt,
         before: Mark,
         plain: &Plaintext,
     ) -> Result<engine::Encrypted> {
@@ -311,140 +275,6 @@ impl Run {
     }
 }
 
-async fn decryptor(
-    input: &mut Reader,
-    options: &Options,
-    key: &Secret,
-    iv: Option<Vec<u8>>,
-    context: &[u8],
-) -> Result<Decryptor> {
-    let kernel = cpu::best();
-    if options.mode == Mode::Cobblestone {
-        refuse_iv(iv.as_deref())?;
-        let header = input
-            .header::<HEADER_BYTES>()
-            .await?
-            .ok_or_else(decrypt_failed)?;
-        return Decryptor::cobblestone(kernel, key, &header, context);
-    }
-    let missing = || {
-        Fault::new(
-            Code::Usage,
-            format!("{} needs its iv", options.mode.as_str()),
-        )
-        .at("--iv")
-    };
-    let iv = iv.ok_or_else(missing)?;
-    match options.mode {
-        Mode::AesCtr => Decryptor::ctr(kernel, key, counter(&iv, options.ctr_start)?),
-        Mode::AesCbcPkcs7 => Decryptor::cbc(kernel, key, block(&iv)?),
-        _ => Decryptor::gcm(kernel, key, gcm_iv(&iv)?),
-    }
-}
-
-impl Out {
-    async fn open(path: &Path) -> Result<Out> {
-        if path.as_os_str() == "-" {
-            return Ok(Out::Standard);
-        }
-        let path = std::path::absolute(path).map_err(|e| Fault::io("name", path, &e))?;
-        let store = Arc::new(FileStore::new(Access::Anywhere));
-        let sink = Sink::begin(store, ObjectUrl::File { path }, NewObject::plain(), true).await?;
-        Ok(Out::File(Box::new(sink)))
-    }
-
-    /// Writes the buffer, or a range of it, at its place.
-    async fn write(
-        &self,
-        number: i32,
-        offset: u64,
-        mut buffer: PartBuffer,
-        range: Option<std::ops::Range<usize>>,
-    ) -> Result<()> {
-        let range = range.unwrap_or(0..buffer.len());
-        match self {
-            Out::File(sink) => {
-                buffer.copy_within(range.clone(), 0);
-                buffer.set_len(range.len());
-                let unused = crate::checksum::Checksum::Crc64Nvme(0);
-                sink.part(PartPlace { number, offset }, buffer, unused)
-                    .await
-            }
-            Out::Standard => {
-                let mut stdout = tokio::io::stdout();
-                stdout
-                    .write_all(&buffer[range])
-                    .await
-                    .map_err(|e| Fault::io("write", Path::new("-"), &e))
-            }
-        }
-    }
-
-    /// Publishes what was written, or leaves nothing.
-    async fn end<T>(self, moved: Result<T>) -> Result<T> {
-        match self {
-            Out::File(mut sink) => match moved {
-                Ok(moved) => sink.commit().await.map(|_| moved),
-                Err(fault) => {
-                    sink.abort().await;
-                    Err(fault)
-                }
-            },
-            Out::Standard => {
-                let flushed = tokio::io::stdout().flush().await;
-                let moved = moved?;
-                flushed
-                    .map(|()| moved)
-                    .map_err(|e| Fault::io("write", Path::new("-"), &e))
-            }
-        }
-    }
-}
-
 fn bytes_of(flag: &str, text: &str) -> Result<Vec<u8>> {
     hex::decode(text).map_err(|e| Fault::new(Code::Usage, format!("expected hex: {e}")).at(flag))
-}
-
-fn refuse_iv(iv: Option<&[u8]>) -> Result<()> {
-    if iv.is_none() {
-        return Ok(());
-    }
-    Err(Fault::new(
-        Code::InvalidIvLength,
-        "cobblestone takes no iv: its salt stands in its header",
-    )
-    .at("--iv"))
-}
-
-fn counter(iv: &[u8], start: u32) -> Result<CounterStart> {
-    match <[u8; 12]>::try_from(iv) {
-        Ok(short) => Ok(CounterStart::from_iv12(short, start)),
-        Err(_) => block(iv).map(CounterStart::from_block),
-    }
-}
-
-fn block(iv: &[u8]) -> Result<[u8; 16]> {
-    let wrong = || {
-        Fault::new(
-            Code::InvalidIvLength,
-            format!("expected 16 bytes, got {}", iv.len()),
-        )
-        .at("--iv")
-    };
-    iv.try_into().map_err(|_| wrong())
-}
-
-fn gcm_iv(iv: &[u8]) -> Result<&[u8]> {
-    let wrong = || {
-        Fault::new(
-            Code::InvalidIvLength,
-            format!("expected 12 or 16 bytes, got {}", iv.len()),
-        )
-        .at("--iv")
-    };
-    if matches!(iv.len(), 12 | 16) {
-        Ok(iv)
-    } else {
-        Err(wrong())
-    }
 }

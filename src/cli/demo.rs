@@ -1,6 +1,7 @@
 //! `ciphermill demo`: everything on this machine. Makes sample media, a keyring and a spool with a handful of jobs, runs
 //! the worker on it, and verifies each output: with the openssl program, or by decrypting it and comparing hashes.
 
+mod jobs;
 mod samples;
 mod verify;
 
@@ -10,17 +11,15 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use self::jobs::{Check, DemoJob};
 use self::samples::Samples;
 use super::{show, start};
 use crate::fault::{Code, Fault, Result};
-use crate::job::KeyRef;
 use crate::job::event::Event;
 use crate::keys::keyring::Keyring;
 use crate::queue::spool::SpoolQueue;
-use crate::secret::Secret;
 use crate::settings::{Flags, Settings};
 use crate::store::files::Access;
 use crate::worker::Worker;
@@ -72,12 +71,18 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
     let ring = Keyring::create(&dir.join("demo.keyring"))?;
     let demo = Demo { dir, ring, samples };
     say("first wave: encrypt in every mode, fan out, and one job that must be refused");
-    let first = demo.encrypt_jobs()?;
-    demo.work(&settings, &first).await?;
+    let mut jobs = demo.encrypt_jobs()?;
+    demo.work(&settings, &jobs).await?;
     say("second wave: decrypt what the first wave wrote, and re-encrypt one of it");
-    let second = demo.decrypt_jobs(&first)?;
+    let second = demo.decrypt_jobs()?;
     demo.work(&settings, &second).await?;
-    let rows = demo.rows(&first, &second)?;
+    let last = demo.last_jobs()?;
+    demo.work(&settings, &last).await?;
+    jobs.extend(second.into_iter().chain(last));
+    let rows = jobs
+        .iter()
+        .map(|job| demo.row(job))
+        .collect::<Result<Vec<_>>>()?;
     let good = rows.iter().all(|row| row.ok);
     print(&demo.dir, &rows, json);
     Ok(if good {
@@ -115,177 +120,7 @@ struct Demo {
     samples: Samples,
 }
 
-/// A job of the demo, and how its outputs are verified.
-struct DemoJob {
-    name: &'static str,
-    what: String,
-    message: Value,
-    check: Check,
-}
-
-enum Check {
-    /// The openssl program decrypts the output with the raw key, and the hash is the sample's.
-    OpenSsl {
-        cipher: &'static str,
-        key: PathBuf,
-        sample: PathBuf,
-    },
-    /// A job of the second wave decrypts it.
-    Decrypted,
-    /// The output's hash is this sample's.
-    SameAs(PathBuf),
-    /// It must be refused with this code.
-    Refused(&'static str),
-}
-
 impl Demo {
-    fn url(&self, name: &str) -> String {
-        format!("file://{}", self.dir.join(name).display())
-    }
-
-    /// A data key that stands in a file, so that openssl can use it, and wrapped for the job.
-    fn key(&self, name: &str, bytes: usize) -> Result<(PathBuf, KeyRef)> {
-        let key = Secret::random(bytes)?;
-        let path = self.dir.join(format!("{name}.key"));
-        samples::write_private(&path, key.expose())?;
-        let context = std::collections::BTreeMap::from([("demo".to_owned(), name.to_owned())]);
-        let wrapped = crate::job::Base64(self.ring.wrap_key(&key, &context)?);
-        Ok((
-            path,
-            KeyRef::Keyring(crate::job::KeyringKey { wrapped, context }),
-        ))
-    }
-
-    fn encrypt_jobs(&self) -> Result<Vec<DemoJob>> {
-        let random = self.samples.random.clone();
-        let one = |id: &str, encryption: Value| {
-            json!({ "version": 1, "id": id, "input": { "url": self.url("random.bin") },
-                    "outputs": [{ "url": self.url(&format!("out/{id}.bin")), "encryption": encryption }] })
-        };
-        let generated = |bits: u32| json!({ "generate": { "keyring": { "bits": bits } } });
-        let mut jobs = Vec::new();
-        for (name, mode, bytes, cipher) in [
-            ("ctr", "aes-ctr", 32, "-aes-256-ctr"),
-            ("cbc", "aes-cbc-pkcs7", 16, "-aes-128-cbc"),
-        ] {
-            let (key, reference) = self.key(name, bytes)?;
-            let message = one(name, json!({ "mode": mode, "key": reference }));
-            let check = Check::OpenSsl {
-                cipher,
-                key,
-                sample: random.clone(),
-            };
-            jobs.push(DemoJob {
-                name,
-                what: format!("{mode} {}", bytes * 8),
-                message,
-                check,
-            });
-        }
-        for (name, mode, bits) in [("gcm", "aes-gcm", 192), ("cobblestone", "cobblestone", 256)] {
-            let message = one(name, json!({ "mode": mode, "key": generated(bits) }));
-            jobs.push(DemoJob {
-                name,
-                what: format!("{mode} {bits}"),
-                message,
-                check: Check::Decrypted,
-            });
-        }
-        if self.samples.film.is_some() {
-            let output = |mode: &str, bits: u32| {
-                json!({ "url": self.url(&format!("out/film.{mode}.mp4")),
-                        "encryption": { "mode": mode, "key": generated(bits) } })
-            };
-            let outputs = [
-                output("cobblestone", 128),
-                output("aes-gcm", 256),
-                output("aes-ctr", 128),
-            ];
-            let message = json!({ "version": 1, "id": "fan-out", "outputs": outputs,
-                                  "input": { "url": self.url("film.mp4") } });
-            let what = "one read, 3 outputs".into();
-            jobs.push(DemoJob {
-                name: "fan-out",
-                what,
-                message,
-                check: Check::Decrypted,
-            });
-        }
-        let message = one(
-            "bad",
-            json!({ "mode": "aes-ctr", "key": "000102030405060708090a0b0c0d0e0f" }),
-        );
-        let what = "a key in the clear".into();
-        jobs.push(DemoJob {
-            name: "bad",
-            what,
-            message,
-            check: Check::Refused("plaintext_key"),
-        });
-        Ok(jobs)
-    }
-
-    /// Decrypts by pasting what the results say, as a producer would.
-    fn decrypt_jobs(&self, first: &[DemoJob]) -> Result<Vec<DemoJob>> {
-        let mut jobs = Vec::new();
-        let mut add = |name: &'static str,
-                       from: &str,
-                       output: usize,
-                       sample: &Path,
-                       again: Option<Value>| {
-            let result = self.result(from)?;
-            let written = result.data.outputs.get(output);
-            let Some((url, encryption)) =
-                written.and_then(|o| Some((o.url.clone(), o.encryption.clone()?)))
-            else {
-                return Err(Fault::new(
-                    Code::Internal,
-                    format!("the job {from} has no output {output}"),
-                ));
-            };
-            let hash = verify::sha256(sample)?;
-            let mut target = json!({ "url": self.url(&format!("out/{name}")) });
-            let reencrypted = again.is_some();
-            if let Some(encryption) = again {
-                target["encryption"] = encryption;
-            }
-            let message = json!({ "version": 1, "id": name, "outputs": [target],
-                                  "input": { "url": url, "encryption": encryption, "sha256": hash } });
-            let check = if reencrypted {
-                Check::Decrypted
-            } else {
-                Check::SameAs(sample.into())
-            };
-            let what = if reencrypted {
-                "gcm -> cobblestone".into()
-            } else {
-                "decrypt".into()
-            };
-            jobs.push(DemoJob {
-                name,
-                what,
-                message,
-                check,
-            });
-            Ok(())
-        };
-        let random = &self.samples.random;
-        add("decrypt-gcm", "gcm", 0, random, None)?;
-        add("decrypt-cobblestone", "cobblestone", 0, random, None)?;
-        let again =
-            json!({ "mode": "cobblestone", "key": { "generate": { "keyring": { "bits": 256 } } } });
-        add("re-encrypt", "gcm", 0, random, Some(again))?;
-        if let (Some(film), true) = (
-            &self.samples.film,
-            first.iter().any(|job| job.name == "fan-out"),
-        ) {
-            add("decrypt-film-1", "fan-out", 0, film, None)?;
-            add("decrypt-film-2", "fan-out", 1, film, None)?;
-            add("decrypt-film-3", "fan-out", 2, film, None)?;
-        }
-        Ok(jobs)
-    }
-
     /// Puts the jobs into the spool and lets a worker empty it.
     async fn work(&self, settings: &Settings, jobs: &[DemoJob]) -> Result<()> {
         let spool = self.dir.join("spool");
@@ -316,14 +151,6 @@ impl Demo {
         let bytes = folders.iter().find_map(read);
         let event = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         event.ok_or_else(|| Fault::new(Code::Internal, format!("the job {name} left no result")))
-    }
-
-    fn rows(&self, first: &[DemoJob], second: &[DemoJob]) -> Result<Vec<Row>> {
-        first
-            .iter()
-            .chain(second)
-            .map(|job| self.row(job))
-            .collect()
     }
 
     fn row(&self, job: &DemoJob) -> Result<Row> {

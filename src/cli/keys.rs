@@ -53,12 +53,9 @@ enum Action {
 
 impl Options {
     pub fn flags(&self) -> Flags {
-        let file = self
-            .keyring
-            .as_ref()
-            .map(|file| ("keyring.file", file.display().to_string()));
-        file.into_iter()
-            .chain([("log.level", "error".into())])
+        self.keyring
+            .iter()
+            .map(|file| ("keyring.file", file.display().to_string()))
             .collect()
     }
 }

@@ -2,7 +2,6 @@
 //! bucket, a key or a job id.
 
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -10,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -40,8 +39,8 @@ struct Table {
     aborted: Family<AbortResult, Counter>,
     resumed: Counter,
     unrouted: Counter,
-    gate: Gauge<i64, std::sync::atomic::AtomicI64>,
-    attempts_repeated: Counter<u64, AtomicU64>,
+    recognised: Counter,
+    gate: Gauge,
 }
 
 static TABLE: OnceLock<Table> = OnceLock::new();
@@ -53,89 +52,44 @@ fn table() -> &'static Table {
 impl Table {
     fn new() -> Table {
         let mut registry = Registry::with_prefix("ciphermill");
-        macro_rules! metric {
-            ($name:literal, $help:literal, $metric:expr) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
-        }
-        let jobs = metric!(
-            "jobs",
-            "Jobs that left this worker, by outcome",
-            Family::default()
-        );
-        let failures = metric!(
-            "job_failures",
-            "Failed attempts, by code",
-            Family::default()
-        );
-        let running = metric!("jobs_running", "Jobs in a slot now", Gauge::default());
-        let buckets = exponential_buckets(0.01, 2.0, 18);
-        let seconds = Histogram::new(buckets);
+        let seconds = Histogram::new(exponential_buckets(0.01, 2.0, 18));
         registry.register_with_unit(
             "job_duration",
             "Time a job took",
             Unit::Seconds,
             seconds.clone(),
         );
-        let source_bytes = metric!(
-            "source_bytes",
-            "Bytes read from sources",
-            Counter::default()
-        );
-        let sink_bytes = metric!("sink_bytes", "Bytes written to outputs", Counter::default());
-        let budget_bytes = metric!(
-            "budget_bytes",
-            "Byte budget of all buffers",
-            Gauge::default()
-        );
-        let budget_used_bytes = metric!(
-            "budget_used_bytes",
-            "Budget held by running jobs",
-            Gauge::default()
-        );
-        let aborted = metric!(
-            "uploads_aborted",
-            "Multipart uploads given up, by result",
-            Family::default()
-        );
-        let resumed = metric!(
-            "source_resumes",
-            "Downloads taken up again",
-            Counter::default()
-        );
-        let unrouted = metric!(
-            "events_unrouted",
-            "Events no queue was bound for",
-            Counter::default()
-        );
-        let gate = metric!(
-            "consuming",
-            "1 while jobs are taken, 0 while a dependency is down",
-            Gauge::default()
-        );
-        let attempts_repeated = metric!(
-            "jobs_recognised",
-            "Redelivered jobs found finished",
-            Counter::default()
-        );
+        let mut add = Adder(&mut registry);
         Table {
-            registry,
-            jobs,
-            failures,
-            running,
+            jobs: add.metric("jobs", "Jobs that left this worker, by outcome"),
+            failures: add.metric("job_failures", "Failed attempts, by code"),
+            running: add.metric("jobs_running", "Jobs in a slot now"),
+            recognised: add.metric("jobs_recognised", "Redelivered jobs found finished"),
+            source_bytes: add.metric("source_bytes", "Bytes read from sources"),
+            sink_bytes: add.metric("sink_bytes", "Bytes written to outputs"),
+            budget_bytes: add.metric("budget_bytes", "Byte budget of all buffers"),
+            budget_used_bytes: add.metric("budget_used_bytes", "Budget held by running jobs"),
+            aborted: add.metric("uploads_aborted", "Multipart uploads given up, by result"),
+            resumed: add.metric("source_resumes", "Downloads taken up again"),
+            unrouted: add.metric("events_unrouted", "Events no queue was bound for"),
+            gate: add.metric(
+                "consuming",
+                "1 while jobs are taken, 0 while a dependency is down",
+            ),
             seconds,
-            source_bytes,
-            sink_bytes,
-            budget_bytes,
-            budget_used_bytes,
-            aborted,
-            resumed,
-            unrouted,
-            gate,
-            attempts_repeated,
+            registry,
         }
+    }
+}
+
+/// Registers metrics one by one.
+struct Adder<'a>(&'a mut Registry);
+
+impl Adder<'_> {
+    fn metric<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
     }
 }
 
@@ -190,7 +144,7 @@ pub fn gate(open: bool) {
 
 /// A redelivered job was found finished.
 pub fn job_recognised() {
-    table().attempts_repeated.inc();
+    table().recognised.inc();
 }
 
 /// All metrics in the OpenMetrics text format.

@@ -1,0 +1,313 @@
+//! The calls: one S3 operation each, with its answer checked.
+
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::errors::{Doing, fault};
+use super::{S3Store, requests};
+use crate::buffers::PartBuffer;
+use crate::checksum::{Algorithm, Checksum};
+use crate::fault::{Code, Fault, Result};
+use crate::job::ObjectUrl;
+use crate::store::{Aborted, Facts, Listed, NewObject, PartPlace, UploadId, UploadedPart, Version};
+
+impl S3Store {
+    pub(super) async fn head_object(
+        &self,
+        url: &ObjectUrl,
+        version_id: Option<&str>,
+    ) -> Result<Facts> {
+        let (bucket, key) = place(url)?;
+        let head = self.client().await.head_object().bucket(bucket).key(key);
+        let head = head.set_version_id(version_id.map(Into::into));
+        let mode = aws_sdk_s3::types::ChecksumMode::Enabled;
+        let answer = head
+            .checksum_mode(mode)
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Reading, url, &e))?;
+        Ok(requests::facts(&answer))
+    }
+
+    /// Appends what arrives; the caller decides whether to go on after a break.
+    pub(super) async fn read_range(
+        &self,
+        url: &ObjectUrl,
+        version: &Version,
+        range: Range<u64>,
+        into: &mut PartBuffer,
+    ) -> Result<()> {
+        let (bucket, key) = place(url)?;
+        let mut left = range.end - range.start;
+        let get = self.client().await.get_object().bucket(bucket).key(key);
+        let answer = get
+            .set_version_id(version.version_id.clone())
+            .if_match(format!("\"{}\"", version.etag))
+            .range(format!("bytes={}-{}", range.start, range.end - 1))
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Reading, url, &e))?;
+        requests::check_range(url, version, &range, &answer)?;
+        let mut body = answer.body;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|e| broken(url, &e.to_string()))?;
+            let wanted = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= into.append(&chunk[..wanted]) as u64;
+        }
+        if left > 0 {
+            Err(broken(url, &format!("{left} bytes are missing")))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) async fn put_object(
+        &self,
+        url: &ObjectUrl,
+        new: &NewObject,
+        body: Bytes,
+        sum: &Checksum,
+    ) -> Result<()> {
+        let request = requests::put(self.client().await.put_object(), place(url)?, new, sum)?;
+        let request = request
+            .body(ByteStream::from(body))
+            .customize()
+            .disable_payload_signing();
+        let answer = request
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Writing, url, &e))?;
+        let kept = requests::kept_server_side(new, answer.server_side_encryption());
+        if let Err(fault) = kept {
+            // The store took the object and ignored what was asked for: it must not stay.
+            self.delete_object(url).await?;
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn begin_upload(&self, url: &ObjectUrl, new: &NewObject) -> Result<UploadId> {
+        let request = requests::create(
+            self.client().await.create_multipart_upload(),
+            place(url)?,
+            new,
+        )?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Writing, url, &e))?;
+        let missing = || {
+            Fault::new(
+                Code::StoreRejected,
+                format!("the store gave no upload id for {url}"),
+            )
+        };
+        let upload = UploadId(answer.upload_id().ok_or_else(missing)?.into());
+        if let Err(fault) = requests::kept_server_side(new, answer.server_side_encryption()) {
+            self.abort_upload(url, &upload).await?;
+            return Err(fault);
+        }
+        Ok(upload)
+    }
+
+    pub(super) async fn upload_part(
+        &self,
+        url: &ObjectUrl,
+        upload: &UploadId,
+        place_of_part: PartPlace,
+        body: Bytes,
+        checksum: Checksum,
+    ) -> Result<UploadedPart> {
+        let (bucket, key) = place(url)?;
+        let bytes = body.len() as u64;
+        let request = self
+            .client()
+            .await
+            .upload_part()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(&upload.0);
+        let request = match checksum.algorithm() {
+            Algorithm::Crc64Nvme => request.checksum_crc64_nvme(checksum.to_base64()),
+            Algorithm::Sha256 => request.checksum_sha256(checksum.to_base64()),
+        };
+        let request = request
+            .part_number(place_of_part.number)
+            .body(ByteStream::from(body));
+        let answer = request.customize().disable_payload_signing().send().await;
+        let answer = answer.map_err(|e| fault(Doing::Writing, url, &e))?;
+        let etag = answer.e_tag().unwrap_or_default().into();
+        Ok(UploadedPart {
+            number: place_of_part.number,
+            etag,
+            checksum,
+            bytes,
+        })
+    }
+
+    pub(super) async fn complete_upload(
+        &self,
+        url: &ObjectUrl,
+        upload: &UploadId,
+        new: &NewObject,
+        parts: &[UploadedPart],
+    ) -> Result<()> {
+        let request = self
+            .client()
+            .await
+            .complete_multipart_upload()
+            .upload_id(&upload.0);
+        let full = self.settings.flavour.full_object_crc64();
+        let request = requests::complete(request, place(url)?, new, parts, full);
+        request
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Writing, url, &e))?;
+        Ok(())
+    }
+
+    /// Aborts, then looks: a part that was in flight can bring an upload back.
+    pub(super) async fn abort_upload(&self, url: &ObjectUrl, upload: &UploadId) -> Result<Aborted> {
+        let (bucket, key) = place(url)?;
+        let client = self.client().await;
+        for _ in 0..3 {
+            let abort = client
+                .abort_multipart_upload()
+                .bucket(bucket)
+                .key(key)
+                .upload_id(&upload.0);
+            if let Err(error) = abort.send().await {
+                let fault = fault(Doing::Writing, url, &error);
+                if fault.code != Code::SourceNotFound {
+                    return Err(fault);
+                }
+            }
+            let look = client
+                .list_parts()
+                .bucket(bucket)
+                .key(key)
+                .upload_id(&upload.0)
+                .max_parts(1);
+            if let Err(error) = look.send().await
+                && fault(Doing::Reading, url, &error).code == Code::SourceNotFound
+            {
+                return Ok(Aborted::Gone);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(Aborted::Left)
+    }
+
+    pub(super) async fn delete_object(&self, url: &ObjectUrl) -> Result<()> {
+        let (bucket, key) = place(url)?;
+        let delete = self.client().await.delete_object().bucket(bucket).key(key);
+        delete
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Writing, url, &e))?;
+        Ok(())
+    }
+
+    pub(super) async fn small(&self, url: &ObjectUrl, limit: usize) -> Result<Option<Bytes>> {
+        let (bucket, key) = place(url)?;
+        let answer = match self
+            .client()
+            .await
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) => {
+                let fault = fault(Doing::Reading, url, &error);
+                return if fault.code == Code::SourceNotFound {
+                    Ok(None)
+                } else {
+                    Err(fault)
+                };
+            }
+        };
+        if answer.content_length().unwrap_or(0) > limit as i64 {
+            return Err(Fault::new(
+                Code::LimitExceeded,
+                format!("{url} is larger than {limit} bytes"),
+            ));
+        }
+        let body = answer
+            .body
+            .collect()
+            .await
+            .map_err(|e| broken(url, &e.to_string()))?;
+        Ok(Some(body.into_bytes()))
+    }
+
+    pub(super) async fn list_objects(&self, prefix: &ObjectUrl) -> Result<Vec<Listed>> {
+        let (bucket, key) = place(prefix)?;
+        let list = self
+            .client()
+            .await
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix(key);
+        let mut pages = list.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| fault(Doing::Reading, prefix, &e))?;
+            found.extend(page.contents().iter().filter_map(|object| {
+                let key = object.key()?.to_owned();
+                let modified = object
+                    .last_modified()
+                    .and_then(|time| SystemTime::try_from(*time).ok())?;
+                Some(Listed {
+                    url: ObjectUrl::S3 {
+                        bucket: bucket.into(),
+                        key,
+                    },
+                    modified,
+                })
+            }));
+        }
+        Ok(found)
+    }
+
+    /// Known from the flavour, or tried once: some stores answer 200 to If-None-Match and overwrite.
+    pub(super) async fn probe_if_absent(&self, probe: &ObjectUrl) -> Result<bool> {
+        if let Some(known) = self.settings.flavour.conditional_writes() {
+            return Ok(known);
+        }
+        let new = NewObject {
+            if_absent: true,
+            ..NewObject::plain()
+        };
+        let body = Bytes::from_static(b"ciphermill: does this store keep If-None-Match?\n");
+        let sum = Algorithm::Crc64Nvme.of(&body);
+        self.put_object(probe, &new, body.clone(), &sum).await?;
+        let again = self.put_object(probe, &new, body, &sum).await;
+        self.delete_object(probe).await?;
+        let keeps = again.is_err_and(|fault| fault.code == Code::OutputExists);
+        tracing::info!(keeps, "probed whether the store keeps If-None-Match");
+        Ok(keeps)
+    }
+}
+
+fn place(url: &ObjectUrl) -> Result<(&str, &str)> {
+    match url {
+        ObjectUrl::S3 { bucket, key } => Ok((bucket, key)),
+        ObjectUrl::File { .. } => Err(Fault::new(
+            Code::Internal,
+            "a file URL reached the S3 store",
+        )),
+    }
+}
+
+fn broken(url: &ObjectUrl, what: &str) -> Fault {
+    Fault::new(
+        Code::SourceBroken,
+        format!("the download of {url} broke off: {what}"),
+    )
+}
