@@ -1,7 +1,7 @@
 //! AWS: one SDK configuration for every AWS protocol we speak, and the common part of its errors.
 //!
-//! Credentials, region and endpoints come from the SDK's own chain (`AWS_*`, profiles, web identity), never from a
-//! message. `store::s3` and `keys::kms` come in for clients; nothing else.
+//! Credentials, region and endpoints come from the SDK's own chain (`AWS_*`, profiles, web
+//! identity), never from a message. `store::s3` and `keys::kms` come in for clients; nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const READ: Duration = Duration::from_secs(60);
 /// Tries of one request before it is a fault.
 const TRIES: u32 = 4;
 
-/// The SDK configuration, read when it is first needed: looking for credentials costs time that a worker on local files
-/// need not spend.
+/// The SDK configuration, read when it is first needed: looking for credentials costs time that a
+/// worker on local files need not spend.
 #[derive(Clone, Default)]
 pub struct Aws {
     config: Arc<OnceCell<SdkConfig>>,

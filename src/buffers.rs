@@ -1,9 +1,9 @@
 //! Buffers: every byte of every object passes through one of these, under one byte budget (P9).
 //!
-//! A job reserves what it needs before it starts ([`Pool::reserve`]) and takes buffers within its reservation, so jobs
-//! wait for memory in the order they came and never for each other. Buffers are 64-byte aligned, start at staggered
-//! page offsets (equal ones alias in the first-level cache), are reused, and are zeroed before they go back. This room
-//! imports nothing but `fault`.
+//! A job reserves what it needs before it starts ([`Pool::reserve`]) and takes buffers within its
+//! reservation, so jobs wait for memory in the order they came and never for each other. Buffers
+//! are 64-byte aligned, start at staggered page offsets (equal ones alias in the first-level
+//! cache), are reused, and are zeroed before they go back. This room imports nothing but `fault`.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -165,7 +165,8 @@ impl PartBuffer {
         self.memory.len() - SLACK_BYTES
     }
 
-    /// Sets the length, at most the capacity. New bytes are zero, or left from an earlier, longer length.
+    /// Sets the length, at most the capacity. New bytes are zero, or left from an earlier, longer
+    /// length.
     pub fn set_len(&mut self, len: usize) {
         self.len = len.min(self.capacity());
         self.touched = self.touched.max(self.len);
@@ -210,7 +211,8 @@ impl Drop for PartBuffer {
     }
 }
 
-/// Capacities come in steps of an eighth, so that buffers of similar parts are shared and little is wasted.
+/// Capacities come in steps of an eighth, so that buffers of similar parts are shared and little is
+/// wasted.
 fn capacity(bytes: usize) -> usize {
     let bytes = bytes.max(SMALLEST_BYTES);
     let step = (bytes.next_power_of_two() / 16).max(1024);

@@ -1,7 +1,7 @@
 //! Checksums that the object store verifies: CRC-64/NVME, which combines over parts, and SHA-256.
 //!
-//! A cipher thread feeds them while a part is still in its cache; `sink` sends them along and compares what the store
-//! answers. This room imports nobody.
+//! A cipher thread feeds them while a part is still in its cache; `sink` sends them along and
+//! compares what the store answers. This room imports nobody.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -94,8 +94,8 @@ impl Checksum {
         }
     }
 
-    /// The checksum of a whole object from those of its parts: CRCs combine into the CRC of the bytes; SHA-256 gives
-    /// S3's composite, a hash of hashes.
+    /// The checksum of a whole object from those of its parts: CRCs combine into the CRC of the
+    /// bytes; SHA-256 gives S3's composite, a hash of hashes.
     pub fn combine(parts: &[(Checksum, u64)]) -> Option<Checksum> {
         match parts.first()?.0 {
             Checksum::Crc64Nvme(_) => {

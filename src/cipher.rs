@@ -1,12 +1,14 @@
 //! Cipher: the AES modes, pure.
 //!
-//! Key bytes and parts of objects come in, ciphered parts and what they leave behind ([`Mark`]) go out. This room knows
-//! no I/O, no threads and no clock. Everything is part-parallel from the start: a part says where it stands
-//! ([`PartAt`]), so parts of CTR, GCM, cobblestone and of CBC decryption run in any order on any core, and the little
-//! that must be put together in order (a GHASH sum, a CBC chain) travels as a `Mark`.
+//! Key bytes and parts of objects come in, ciphered parts and what they leave behind ([`Mark`]) go
+//! out. This room knows no I/O, no threads and no clock. Everything is part-parallel from the
+//! start: a part says where it stands ([`PartAt`]), so parts of CTR, GCM, cobblestone and of CBC
+//! decryption run in any order on any core, and the little that must be put together in order (a
+//! GHASH sum, a CBC chain) travels as a `Mark`.
 //!
-//! What the bytes mean stands in one file per mode; how AES is computed stands behind [`cpu::Kernel`]. No branch and no
-//! index here depends on a secret; tags and commitments are compared in constant time.
+//! What the bytes mean stands in one file per mode; how AES is computed stands behind
+//! [`cpu::Kernel`]. No branch and no index here depends on a secret; tags and commitments are
+//! compared in constant time.
 
 pub mod cbc;
 pub mod cobblestone;
@@ -60,7 +62,8 @@ pub fn block(iv: &[u8]) -> Result<Block> {
     iv.try_into().map_err(|_| wrong())
 }
 
-/// The one fault of every failed decryption: tag, padding, commitment, truncation and reordering look the same.
+/// The one fault of every failed decryption: tag, padding, commitment, truncation and reordering
+/// look the same.
 pub fn decrypt_failed() -> Fault {
     Fault::new(
         Code::DecryptFailed,

@@ -1,7 +1,7 @@
 //! The command line: one file per verb.
 //!
-//! Arguments come in, an exit code goes out. Results go to standard output, as text or (`--json`) as JSON; news and
-//! errors go to standard error, errors as `error: what` and `help: what to do`.
+//! Arguments come in, an exit code goes out. Results go to standard output, as text or (`--json`)
+//! as JSON; news and errors go to standard error, errors as `error: what` and `help: what to do`.
 
 mod check;
 mod crypt;

@@ -1,8 +1,9 @@
 //! Engine: where cipher work runs.
 //!
-//! Parts in pool buffers come in from `pipeline` with the cipher of their object; they go out ciphered, with their mark
-//! and checksum. Cipher work never runs on the I/O runtime: it goes over a queue to threads of its own. Memory comes
-//! from `buffers`. This room knows modes and buffers, no jobs, keys or stores.
+//! Parts in pool buffers come in from `pipeline` with the cipher of their object; they go out
+//! ciphered, with their mark and checksum. Cipher work never runs on the I/O runtime: it goes over
+//! a queue to threads of its own. Memory comes from `buffers`. This room knows modes and buffers,
+//! no jobs, keys or stores.
 
 pub mod cpu;
 

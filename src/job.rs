@@ -1,8 +1,9 @@
 //! Job: the contract with producers.
 //!
-//! A JSON message comes in ([`check::parse`] finds every fault of it at once, each with its JSON pointer), a [`Job`]
-//! goes out to `plan`; events about it go back through [`event`]. This room is pure: it opens nothing, reads no clock
-//! and knows no store, key service or queue. Every list and string here is bounded; the bounds stand in [`limits`].
+//! A JSON message comes in ([`check::parse`] finds every fault of it at once, each with its JSON
+//! pointer), a [`Job`] goes out to `plan`; events about it go back through [`event`]. This room is
+//! pure: it opens nothing, reads no clock and knows no store, key service or queue. Every list and
+//! string here is bounded; the bounds stand in [`limits`].
 
 pub mod check;
 pub mod digest;
@@ -27,7 +28,8 @@ pub struct Job {
     /// Message version: 1.
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
-    /// The producer's name for this job and its idempotency key: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+    /// The producer's name for this job and its idempotency key:
+    /// `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"))]
     pub id: String,
     /// What is read.
@@ -106,8 +108,8 @@ pub struct Encryption {
     pub mode: Mode,
     /// Where the data key comes from: exactly one reference. Key bytes never stand in a message.
     pub key: KeyRef,
-    /// Base64 of 16 bytes (12 or 16 for `aes-ctr` and `aes-gcm`); none for `cobblestone`. Without it an output gets a
-    /// fresh random one.
+    /// Base64 of 16 bytes (12 or 16 for `aes-ctr` and `aes-gcm`); none for `cobblestone`. Without
+    /// it an output gets a fresh random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iv: Option<Base64>,
     /// First value of the 32-bit counter that follows a 12-byte CTR IV: 0 (default) or 1.
@@ -166,7 +168,8 @@ pub enum KeyRef {
     Kms(KmsKey),
     /// A data key wrapped by the worker's local keyring.
     Keyring(KeyringKey),
-    /// The worker makes a fresh data key (outputs only); its wrapped form goes into the object's metadata and result.
+    /// The worker makes a fresh data key (outputs only); its wrapped form goes into the object's
+    /// metadata and result.
     Generate(GenerateKey),
 }
 

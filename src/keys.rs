@@ -1,8 +1,8 @@
 //! Keys: a key reference comes in, a data key goes out.
 //!
-//! Two services unwrap data keys: [`kms`] (AWS KMS and what speaks its protocol) and [`keyring`], the embedded default.
-//! Key bytes leave this room only as [`Secret`]; wrapped forms are public and go into results and object metadata. This
-//! room never sees an object's bytes.
+//! Two services unwrap data keys: [`kms`] (AWS KMS and what speaks its protocol) and [`keyring`],
+//! the embedded default. Key bytes leave this room only as [`Secret`]; wrapped forms are public and
+//! go into results and object metadata. This room never sees an object's bytes.
 
 pub mod keyring;
 pub mod kms;

@@ -1,8 +1,9 @@
 //! Ledger: what an attempt must remember across crashes.
 //!
-//! One small JSON object per job that writes more than one object, uploads in parts, or uses an IV of the caller's; in
-//! the first output's bucket or folder, below the ledger prefix. It is written before the first byte and once more at
-//! the end, and read when the job comes (back). Wrapped keys may stand in it, keys never.
+//! One small JSON object per job that writes more than one object, uploads in parts, or uses an IV
+//! of the caller's; in the first output's bucket or folder, below the ledger prefix. It is written
+//! before the first byte and once more at the end, and read when the job comes (back). Wrapped keys
+//! may stand in it, keys never.
 
 use std::sync::Arc;
 

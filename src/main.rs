@@ -1,4 +1,5 @@
-//! ciphermill: the boot sequence. Hardening first, then the TLS provider, settings and logs, one verb, its exit code.
+//! ciphermill: the boot sequence. Hardening first, then the TLS provider, settings and logs, one
+//! verb, its exit code.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! Observe: what ops see. Everybody may call in here; this room imports nobody.
 //!
-//! [`metrics`] holds the one table of metrics, [`logging`] sets up log lines, [`health`] serves the admin endpoints.
+//! [`metrics`] holds the one table of metrics, [`logging`] sets up log lines, [`health`] serves the
+//! admin endpoints.
 
 pub mod health;
 pub mod logging;

@@ -1,9 +1,10 @@
 //! Pipeline: runs one plan.
 //!
-//! A checked job comes in, objects come out, and an [`Outcome`] that says what the stores then hold. In the order of
-//! the data: admit -> recall (was it done already?) -> open the source -> keys -> plan -> stage the outputs and
-//! remember them -> stream the parts -> verify -> publish all outputs together -> remember the result. A failure
-//! before the last steps publishes nothing; every staged upload is aborted (P2, P6, P7).
+//! A checked job comes in, objects come out, and an [`Outcome`] that says what the stores then
+//! hold. In the order of the data: admit -> recall (was it done already?) -> open the source ->
+//! keys -> plan -> stage the outputs and remember them -> stream the parts -> verify -> publish all
+//! outputs together -> remember the result. A failure before the last steps publishes nothing;
+//! every staged upload is aborted (P2, P6, P7).
 
 mod flow;
 mod prepare;
@@ -206,7 +207,8 @@ impl Pipeline {
         results.await.into_iter().collect()
     }
 
-    /// Aborts what was staged. What could not be aborted stays in the ledger; an IV of the caller's does too.
+    /// Aborts what was staged. What could not be aborted stays in the ledger; an IV of the caller's
+    /// does too.
     async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
         join_all(staged.outputs.iter_mut().map(prepare::StagedOutput::abort)).await;
         let kept = staged.given_iv || staged.outputs.iter().any(|output| output.is_published());
@@ -218,8 +220,8 @@ impl Pipeline {
         }
     }
 
-    /// The result goes into the ledger last. If that fails the outputs still carry their labels, and the next delivery
-    /// finds them by those.
+    /// The result goes into the ledger last. If that fails the outputs still carry their labels,
+    /// and the next delivery finds them by those.
     async fn remember_result(
         &self,
         parsed: &ParsedJob,

@@ -1,7 +1,8 @@
 //! Plan: what will be read, transformed and written, decided before a byte moves.
 //!
-//! A job, the facts of its source and the settings come in; a [`Plan`] goes out, or a refusal with help. Pure: no I/O,
-//! no clock, no randomness. What cannot fit memory, a counter or GCM's limit is refused here (P9, P13).
+//! A job, the facts of its source and the settings come in; a [`Plan`] goes out, or a refusal with
+//! help. Pure: no I/O, no clock, no randomness. What cannot fit memory, a counter or GCM's limit is
+//! refused here (P9, P13).
 
 pub mod admit;
 pub mod reuse;
@@ -121,7 +122,8 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
     })
 }
 
-/// An IV given by the caller must never meet another plaintext, and files keep no metadata to know them by.
+/// An IV given by the caller must never meet another plaintext, and files keep no metadata to know
+/// them by.
 fn needs_memory(job: &Job) -> bool {
     let given_iv = |encryption: &Encryption| encryption.iv.is_some();
     job.outputs.iter().any(|output| {

@@ -80,7 +80,8 @@ pub fn not_written(output: &Output, fault: &Fault) -> OutputResult {
     }
 }
 
-/// The `encryption` block that opens the object: the job's own, with the IV that was used and the key's wrapped form.
+/// The `encryption` block that opens the object: the job's own, with the IV that was used and the
+/// key's wrapped form.
 fn opening(encryption: &Encryption, label: &Label) -> Option<Value> {
     let mut block = encryption.clone();
     block.iv = block

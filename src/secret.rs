@@ -1,7 +1,8 @@
 //! Secrets: the one type that holds key bytes, and what the process does to keep them in.
 //!
-//! Key bytes come in from `keys` and go out to `cipher` only. A [`Secret`] is zeroed when dropped and has neither
-//! `Debug`, `Display`, `Clone` nor `Serialize`, so it cannot reach a message, a log line or an event by accident (P8).
+//! Key bytes come in from `keys` and go out to `cipher` only. A [`Secret`] is zeroed when dropped
+//! and has neither `Debug`, `Display`, `Clone` nor `Serialize`, so it cannot reach a message, a log
+//! line or an event by accident (P8).
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -29,7 +30,8 @@ impl Secret {
         &self.0
     }
 
-    /// SHA-256 of the bytes: names a key inside one job (P13) without showing it. Never logged or stored.
+    /// SHA-256 of the bytes: names a key inside one job (P13) without showing it. Never logged or
+    /// stored.
     pub fn fingerprint(&self) -> [u8; 32] {
         Sha256::digest(self.expose()).into()
     }

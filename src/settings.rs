@@ -1,8 +1,9 @@
 //! Settings: what was typed becomes what the rooms get.
 //!
-//! `ciphermill.toml`, `CIPHERMILL_SECTION__KEY` variables and flags come in (flags win over environment over file), one
-//! validated [`Settings`] goes out. This is the only room that reads the environment; the AWS SDK reads its own `AWS_*`
-//! variables. Unknown keys are an error, never ignored.
+//! `ciphermill.toml`, `CIPHERMILL_SECTION__KEY` variables and flags come in (flags win over
+//! environment over file), one validated [`Settings`] goes out. This is the only room that reads
+//! the environment; the AWS SDK reads its own `AWS_*` variables. Unknown keys are an error, never
+//! ignored.
 
 mod memory;
 mod raw;
@@ -41,7 +42,8 @@ pub struct Worker {
     pub budget_bytes: usize,
     /// Time that running jobs get to finish after SIGTERM.
     pub drain: Duration,
-    /// Attempts after which a transient failure becomes permanent; keep it below the broker's delivery limit.
+    /// Attempts after which a transient failure becomes permanent; keep it below the broker's
+    /// delivery limit.
     pub max_attempts: u32,
     /// Address of the live, ready and metrics endpoints; none when unset.
     pub admin_listen: Option<std::net::SocketAddr>,
@@ -55,7 +57,8 @@ pub struct Worker {
     pub allow_reply_queues: Vec<String>,
     /// Prefix of ledger and probe objects, in the first output's bucket or folder.
     pub ledger_prefix: String,
-    /// Age after which the reaper aborts an upload that a crashed job left, found through its ledger.
+    /// Age after which the reaper aborts an upload that a crashed job left, found through its
+    /// ledger.
     pub reap_after: Duration,
 }
 
@@ -143,7 +146,8 @@ pub struct Log {
 }
 
 impl Settings {
-    /// Reads file, environment and flags. `file` must exist when given; `./ciphermill.toml` is read if it is there.
+    /// Reads file, environment and flags. `file` must exist when given; `./ciphermill.toml` is read
+    /// if it is there.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Settings> {
         let environment: BTreeMap<String, String> = std::env::vars().collect();
         let file = file.map(Path::to_path_buf).or_else(|| {

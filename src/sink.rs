@@ -1,8 +1,9 @@
 //! Sink: one output object, staged part by part and published whole.
 //!
-//! Parts come in, in any order; nothing is visible before [`Sink::commit`] (P2). A sink that is given up aborts its upload,
-//! checks that it is gone and counts it (P6); one that is dropped on the way does the same in the background. A commit
-//! whose answer was lost recognises its own object by the token in its metadata.
+//! Parts come in, in any order; nothing is visible before [`Sink::commit`] (P2). A sink that is
+//! given up aborts its upload, checks that it is gone and counts it (P6); one that is dropped on
+//! the way does the same in the background. A commit whose answer was lost recognises its own
+//! object by the token in its metadata.
 
 pub mod label;
 
@@ -129,8 +130,8 @@ impl Sink {
         }
     }
 
-    /// After a retry the store can answer that the object exists, or that the upload is gone, because the first try
-    /// did it: then it carries our token.
+    /// After a retry the store can answer that the object exists, or that the upload is gone,
+    /// because the first try did it: then it carries our token.
     async fn recognise(&self, fault: Fault) -> Result<()> {
         let doubtful = matches!(
             fault.code,

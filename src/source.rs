@@ -1,8 +1,8 @@
 //! Source: one version of one object, read by ranges.
 //!
-//! A URL comes in, parts in pool buffers go out. Every range carries the version that was opened, so a source that is
-//! overwritten meanwhile fails the job instead of mixing two versions (P5). A download that breaks off goes on from the
-//! byte where it broke.
+//! A URL comes in, parts in pool buffers go out. Every range carries the version that was opened,
+//! so a source that is overwritten meanwhile fails the job instead of mixing two versions (P5). A
+//! download that breaks off goes on from the byte where it broke.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Store: where objects live.
 //!
-//! One trait, two stores: [`s3`] (any S3-compatible service) and [`files`] (this machine). Both publish an object only
-//! whole: by one PUT, by completing a multipart upload, or by a rename (P2). This room knows URLs, versions, buffers and
-//! checksums; it knows no jobs, keys or ciphers.
+//! One trait, two stores: [`s3`] (any S3-compatible service) and [`files`] (this machine). Both
+//! publish an object only whole: by one PUT, by completing a multipart upload, or by a rename (P2).
+//! This room knows URLs, versions, buffers and checksums; it knows no jobs, keys or ciphers.
 
 pub mod files;
 pub mod s3;
@@ -135,8 +135,9 @@ pub trait Store: Send + Sync {
         version_id: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Facts>>;
 
-    /// Appends the bytes of `range` of this version to the buffer. On failure the buffer holds what came before it, so
-    /// the caller can go on from there. `SourceChanged` when the version is gone.
+    /// Appends the bytes of `range` of this version to the buffer. On failure the buffer holds what
+    /// came before it, so the caller can go on from there. `SourceChanged` when the version is
+    /// gone.
     fn read<'a>(
         &'a self,
         url: &'a ObjectUrl,
@@ -171,7 +172,8 @@ pub trait Store: Send + Sync {
         checksum: Checksum,
     ) -> BoxFuture<'a, Result<UploadedPart>>;
 
-    /// Publishes the uploaded parts as one object. `UploadGone` answers come back as `SourceNotFound`.
+    /// Publishes the uploaded parts as one object. `UploadGone` answers come back as
+    /// `SourceNotFound`.
     fn complete<'a>(
         &'a self,
         url: &'a ObjectUrl,

@@ -1,9 +1,10 @@
 //! Worker: takes deliveries, runs them, settles them.
 //!
-//! Deliveries come in from the queue, one per slot; each leaves settled, after its end event was confirmed (P1). Every
-//! error class has one settlement: permanent -> failure event, dead-letter queue; transient -> back to the queue, until
-//! our own attempts are used up; a dependency that is down -> the gate closes, the job is kept and tried again here, no
-//! attempt is burnt; shutdown -> back to the queue (P10). No bad job ends a slot.
+//! Deliveries come in from the queue, one per slot; each leaves settled, after its end event was
+//! confirmed (P1). Every error class has one settlement: permanent -> failure event, dead-letter
+//! queue; transient -> back to the queue, until our own attempts are used up; a dependency that is
+//! down -> the gate closes, the job is kept and tried again here, no attempt is burnt; shutdown ->
+//! back to the queue (P10). No bad job ends a slot.
 
 mod gate;
 pub mod reaper;

@@ -1,4 +1,5 @@
-//! The cipher suite: every kernel against published vectors, against the crates and against itself cut into parts.
+//! The cipher suite: every kernel against published vectors, against the crates and against itself
+//! cut into parts.
 
 use std::io::Read;
 
@@ -123,7 +124,8 @@ fn nist_ctr() {
     }
 }
 
-/// NIST SP 800-38A, F.2: CBC-AES128/192/256; the padding block is ours, so the first four blocks are compared.
+/// NIST SP 800-38A, F.2: CBC-AES128/192/256; the padding block is ours, so the first four blocks
+/// are compared.
 #[test]
 fn nist_cbc() {
     let plain = hex(

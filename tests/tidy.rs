@@ -1,11 +1,12 @@
-//! The house rules, kept by a test: rooms import only what the data's way allows, every module says what it is,
-//! functions and files stay small, and only `settings` reads the environment.
+//! The house rules, kept by a test: rooms import only what the data's way allows, every module says
+//! what it is, functions and files stay small, and only `settings` reads the environment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Which rooms a room may import. Data walks from `job` to `report`; a room may know what it is made of, never who uses
-/// it. `fault` and `secret` are the ground; `observe` can be called by everybody and knows nobody.
+/// Which rooms a room may import. Data walks from `job` to `report`; a room may know what it is
+/// made of, never who uses it. `fault` and `secret` are the ground; `observe` can be called by
+/// everybody and knows nobody.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("checksum", &[]),

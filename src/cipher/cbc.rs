@@ -1,6 +1,7 @@
 //! aes-cbc-pkcs7: NIST SP 800-38A CBC with PKCS#7 padding (RFC 5652, section 6.3). No integrity.
 //!
-//! Encryption is serial inside one object; decryption needs only the ciphertext block before a part.
+//! Encryption is serial inside one object; decryption needs only the ciphertext block before a
+//! part.
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeLess};
 
@@ -25,8 +26,8 @@ pub fn encrypt(key: &dyn Keyed, mut chain: Block, plain: &[u8], out: &mut [u8]) 
     chain
 }
 
-/// Number of plaintext bytes in the last, padded and decrypted, block of an object. The whole block is looked at
-/// whatever it holds, so the time does not tell which byte was wrong.
+/// Number of plaintext bytes in the last, padded and decrypted, block of an object. The whole block
+/// is looked at whatever it holds, so the time does not tell which byte was wrong.
 pub fn unpadded(block: &Block) -> Result<usize> {
     let pad = block[BLOCK_BYTES - 1];
     let mut good = pad.ct_lt(&(BLOCK_BYTES as u8 + 1)) & !pad.ct_eq(&0);

@@ -1,4 +1,5 @@
-//! cobblestone: the C2SP chunked-encryption format (c2sp.org/chunked-encryption), Cobblestone-128 and -256.
+//! cobblestone: the C2SP chunked-encryption format (c2sp.org/chunked-encryption), Cobblestone-128
+//! and -256.
 //!
 //! ```text
 //! key (16|32) || base nonce (12) || commitment (32) = HKDF-Expand-SHA-512(input key, info)
@@ -7,7 +8,8 @@
 //! chunk  = AES-GCM(key, base nonce XOR n, no AAD) over 16,384 bytes; the last always shorter, possibly empty
 //! ```
 //!
-//! The commitment is compared before any chunk is opened. A last chunk of full length means truncation.
+//! The commitment is compared before any chunk is opened. A last chunk of full length means
+//! truncation.
 
 use hkdf::Hkdf;
 use sha2::Sha512;
@@ -125,8 +127,8 @@ impl Cobblestone {
         &self.header
     }
 
-    /// Encrypts the chunks from number `first` on; `out` has room for every chunk's tag. The last part of an object ends
-    /// with a short chunk, which may be empty.
+    /// Encrypts the chunks from number `first` on; `out` has room for every chunk's tag. The last
+    /// part of an object ends with a short chunk, which may be empty.
     pub fn encrypt(&self, first: u64, last: bool, plain: &[u8], out: &mut [u8]) {
         let full = plain.len() / CHUNK_BYTES;
         let chunks = full + usize::from(last);
@@ -138,7 +140,8 @@ impl Cobblestone {
         }
     }
 
-    /// Opens the chunks of a part in place and closes the gaps their tags leave; returns the plaintext length.
+    /// Opens the chunks of a part in place and closes the gaps their tags leave; returns the
+    /// plaintext length.
     pub fn decrypt(&self, first: u64, last: bool, data: &mut [u8]) -> Result<usize> {
         let full = data.len() / SEALED_CHUNK_BYTES;
         let short = data.len() % SEALED_CHUNK_BYTES;
@@ -202,8 +205,9 @@ fn first_counter(mut j0: Block) -> Block {
     j0
 }
 
-/// HKDF-Expand keys HMAC with the input key itself. The crate wants a pseudo-random key of at least one hash length;
-/// HMAC pads shorter keys with zeroes (RFC 2104, section 2), so padding here changes nothing.
+/// HKDF-Expand keys HMAC with the input key itself. The crate wants a pseudo-random key of at least
+/// one hash length; HMAC pads shorter keys with zeroes (RFC 2104, section 2), so padding here
+/// changes nothing.
 fn hmac_key(input: &[u8]) -> Zeroizing<[u8; 64]> {
     let mut key = Zeroizing::new([0; 64]);
     key[..input.len()].copy_from_slice(input);

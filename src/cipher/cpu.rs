@@ -1,7 +1,7 @@
 //! AES on the CPU: the traits every kernel implements, and the choice among kernels.
 //!
-//! A kernel turns key bytes into a [`Keyed`] cipher and hash keys into a [`Ghasher`]. Modes are built on those two and
-//! never ask which kernel they got; every kernel passes the same suite.
+//! A kernel turns key bytes into a [`Keyed`] cipher and hash keys into a [`Ghasher`]. Modes are
+//! built on those two and never ask which kernel they got; every kernel passes the same suite.
 
 pub mod portable;
 

@@ -1,4 +1,5 @@
-//! aes-ctr: NIST SP 800-38A counter mode. The whole block counts, big-endian; length is preserved; no integrity.
+//! aes-ctr: NIST SP 800-38A counter mode. The whole block counts, big-endian; length is preserved;
+//! no integrity.
 
 use super::cpu::{CounterWidth, Data, Keyed};
 use super::{Block, block};

@@ -126,7 +126,8 @@ impl Decryptor {
         }
     }
 
-    /// Accepts or refuses the whole, once every part was folded. Only then may anything of it be published.
+    /// Accepts or refuses the whole, once every part was folded. Only then may anything of it be
+    /// published.
     pub fn verify(&self, whole: Mark, tag: Option<[u8; TAG_BYTES]>) -> Result<()> {
         let ModeKey::Gcm(gcm) = &self.mode else {
             return Ok(());

@@ -103,9 +103,9 @@ impl Encryptor {
         }
     }
 
-    /// Encrypts one part into `out`, which is exactly [`Form::sealed_part_len`] long. `before` is the mark of the part
-    /// before it where the mode is serial, and ignored elsewhere. The tag of a last GCM part is left for
-    /// [`Encryptor::finish`].
+    /// Encrypts one part into `out`, which is exactly [`Form::sealed_part_len`] long. `before` is
+    /// the mark of the part before it where the mode is serial, and ignored elsewhere. The tag of a
+    /// last GCM part is left for [`Encryptor::finish`].
     pub fn encrypt(&self, at: PartAt, before: Mark, plain: &[u8], out: &mut [u8]) -> Mark {
         debug_assert_eq!(out.len(), self.form().sealed_part_len(at, plain.len()));
         match &self.mode {

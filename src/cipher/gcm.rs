@@ -1,7 +1,8 @@
 //! aes-gcm: NIST SP 800-38D, no AAD, a 16-byte tag appended by the caller.
 //!
-//! Parts are independent: each is CTR-ciphered at its offset and hashed from zero; [`Gcm::fold`] puts two neighbours
-//! together by multiplying the left sum with H to the power of the right one's blocks. So one object runs on all cores.
+//! Parts are independent: each is CTR-ciphered at its offset and hashed from zero; [`Gcm::fold`]
+//! puts two neighbours together by multiplying the left sum with H to the power of the right one's
+//! blocks. So one object runs on all cores.
 
 use subtle::ConstantTimeEq;
 
@@ -19,7 +20,8 @@ const STEP_BYTES: usize = 32 * 1024;
 /// A GCM tag.
 pub type Tag = [u8; TAG_BYTES];
 
-/// GHASH over one stretch of ciphertext, from zero. All stretches but an object's last are whole blocks.
+/// GHASH over one stretch of ciphertext, from zero. All stretches but an object's last are whole
+/// blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Partial {
     sum: Block,
@@ -36,7 +38,8 @@ pub struct Gcm {
 }
 
 impl Gcm {
-    /// A 12-byte IV is followed by the counter 1; any other length is hashed (SP 800-38D, section 7.1).
+    /// A 12-byte IV is followed by the counter 1; any other length is hashed (SP 800-38D, section
+    /// 7.1).
     pub fn new(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Gcm> {
         let key = kernel.key(key)?;
         let mut h = [0; BLOCK_BYTES];
@@ -80,8 +83,8 @@ impl Gcm {
         partial
     }
 
-    /// Hashes the ciphertext part at `offset` and decrypts it in place. Nothing of it may be shown before
-    /// [`Gcm::verify`] has accepted the whole.
+    /// Hashes the ciphertext part at `offset` and decrypts it in place. Nothing of it may be shown
+    /// before [`Gcm::verify`] has accepted the whole.
     pub fn decrypt(&self, offset: u64, data: &mut [u8]) -> Partial {
         let mut partial = Partial {
             bytes: data.len() as u64,

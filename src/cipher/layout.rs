@@ -35,8 +35,8 @@ impl Form {
         }
     }
 
-    /// Length of the plaintext in an object of `sealed` bytes; for CBC an upper bound (the padding is inside, 1 to 16
-    /// bytes). Lengths that no encryption yields are refused.
+    /// Length of the plaintext in an object of `sealed` bytes; for CBC an upper bound (the padding
+    /// is inside, 1 to 16 bytes). Lengths that no encryption yields are refused.
     pub fn plain_len(self, sealed: u64) -> Result<u64> {
         let tag = TAG_BYTES as u64;
         match self {
@@ -91,7 +91,8 @@ impl Form {
         }
     }
 
-    /// Most bytes that a part of `part_bytes` plaintext bytes can take in any form, read or written.
+    /// Most bytes that a part of `part_bytes` plaintext bytes can take in any form, read or
+    /// written.
     pub fn buffer_bytes(part_bytes: u64) -> usize {
         let tags = (part_bytes / CHUNK_BYTES as u64 + 1) as usize * TAG_BYTES;
         part_bytes as usize + tags + HEADER_BYTES + 2 * BLOCK_BYTES

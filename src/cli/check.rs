@@ -1,4 +1,5 @@
-//! `ciphermill check`: validates messages and shows every fault at once. Touches nothing but the files named.
+//! `ciphermill check`: validates messages and shows every fault at once. Touches nothing but the
+//! files named.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
 //! `ciphermill encrypt` and `decrypt`: one file, or standard input and output, without a job.
 //!
-//! Parts run through the same engine as a worker's. OUT appears by rename, mode 0600; a failed run leaves none.
-//! Plaintext of an authenticated mode goes to standard output only where every chunk is verified by itself.
+//! Parts run through the same engine as a worker's. OUT appears by rename, mode 0600; a failed run
+//! leaves none. Plaintext of an authenticated mode goes to standard output only where every chunk
+//! is verified by itself.
 
 mod ciphers;
 mod out;

@@ -1,5 +1,6 @@
-//! `ciphermill demo`: everything on this machine. Makes sample media, a keyring and a spool with a handful of jobs, runs
-//! the worker on it, and verifies each output: with the openssl program, or by decrypting it and comparing hashes.
+//! `ciphermill demo`: everything on this machine. Makes sample media, a keyring and a spool with a
+//! handful of jobs, runs the worker on it, and verifies each output: with the openssl program, or
+//! by decrypting it and comparing hashes.
 
 mod jobs;
 mod samples;

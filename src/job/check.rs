@@ -1,9 +1,10 @@
 //! Check: a message becomes a job, or the list of everything that is wrong with it.
 //!
-//! Bytes from a producer nobody trusts come in. [`parse`] walks them once and either a [`ParsedJob`] goes out to `plan`,
-//! or a [`Rejection`] to `report`: every fault of the message, each with its JSON pointer, so that a producer mends all
-//! in one go. `tree` reads the JSON, `walk` holds the ways to ask a value for what it should be, `objects` and
-//! `encryption` know the fields. Nothing here repeats a value of the message, and no key ever comes through.
+//! Bytes from a producer nobody trusts come in. [`parse`] walks them once and either a
+//! [`ParsedJob`] goes out to `plan`, or a [`Rejection`] to `report`: every fault of the message,
+//! each with its JSON pointer, so that a producer mends all in one go. `tree` reads the JSON,
+//! `walk` holds the ways to ask a value for what it should be, `objects` and `encryption` know the
+//! fields. Nothing here repeats a value of the message, and no key ever comes through.
 
 mod encryption;
 mod objects;
@@ -27,7 +28,8 @@ use walk::{Faults, Fields, Spot};
 pub struct ParsedJob {
     /// The job.
     pub job: Job,
-    /// Names the message: the same fields and values give the same digest, whatever their order and spacing.
+    /// Names the message: the same fields and values give the same digest, whatever their order and
+    /// spacing.
     pub digest: JobDigest,
 }
 

@@ -1,8 +1,9 @@
 //! Digest: the name of a message.
 //!
-//! A message's JSON comes in, SHA-256 over its canonical form goes out: fields sorted, no white space, as RFC 8785 (JCS)
-//! writes it, so that any language can compute it. Two messages share a digest exactly when they say the same thing;
-//! that is how a redelivered job is recognised. The digest is no secret and proves nothing about who wrote a message.
+//! A message's JSON comes in, SHA-256 over its canonical form goes out: fields sorted, no white
+//! space, as RFC 8785 (JCS) writes it, so that any language can compute it. Two messages share a
+//! digest exactly when they say the same thing; that is how a redelivered job is recognised. The
+//! digest is no secret and proves nothing about who wrote a message.
 
 use std::fmt;
 
@@ -52,8 +53,9 @@ pub fn of(value: &Value) -> JobDigest {
     JobDigest::of_bytes(text.as_bytes())
 }
 
-/// Writes RFC 8785. Strings and integers are the same there as serde_json writes them; fractions could differ, but no
-/// field of a job takes one, and integers above 2^53 are written exactly, where JCS would round them.
+/// Writes RFC 8785. Strings and integers are the same there as serde_json writes them; fractions
+/// could differ, but no field of a job takes one, and integers above 2^53 are written exactly,
+/// where JCS would round them.
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Array(items) => {

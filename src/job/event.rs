@@ -1,9 +1,10 @@
 //! Event: what producers hear about their jobs.
 //!
-//! `report` comes in with what happened; a CloudEvents 1.0 message (JSON, structured mode) goes out to the broker, and is
-//! read again where `ciphermill submit --wait` listens. Reading tolerates fields it does not know, so that an older
-//! listener understands a newer worker. Ids and times are the caller's: this room has no clock and no randomness. No
-//! field here ever holds a key in the clear (P8).
+//! `report` comes in with what happened; a CloudEvents 1.0 message (JSON, structured mode) goes out
+//! to the broker, and is read again where `ciphermill submit --wait` listens. Reading tolerates
+//! fields it does not know, so that an older listener understands a newer worker. Ids and times are
+//! the caller's: this room has no clock and no randomness. No field here ever holds a key in the
+//! clear (P8).
 
 use std::collections::BTreeMap;
 
@@ -71,8 +72,8 @@ impl Event {
     }
 }
 
-/// The id of an end event: the same job, message and end give the same id, so a listener can drop a repetition. A
-/// message without a readable job id has `-` in its place, which no job id can be.
+/// The id of an end event: the same job, message and end give the same id, so a listener can drop a
+/// repetition. A message without a readable job id has `-` in its place, which no job id can be.
 pub fn terminal_id(job_id: Option<&str>, state: State, digest: JobDigest) -> String {
     let job_id = job_id.unwrap_or("-");
     format!("{job_id}:{}:{}", state.as_str(), digest.short())
@@ -137,7 +138,8 @@ pub struct EventData {
     /// The job's id, where it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
-    /// SHA-256 of the message's canonical JSON, 64 hex digits; absent when the message was unreadable.
+    /// SHA-256 of the message's canonical JSON, 64 hex digits; absent when the message was
+    /// unreadable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_digest: Option<String>,
     /// Which attempt this is, from 1.

@@ -1,6 +1,7 @@
 //! Bounds of the job message. Where AWS has a limit for the same thing, ours is that one.
 
-/// Largest message, in bytes. RabbitMQ's own default limit is 16 MiB; a job carries references, not payloads.
+/// Largest message, in bytes. RabbitMQ's own default limit is 16 MiB; a job carries references, not
+/// payloads.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
 /// Deepest nesting of JSON values.
 pub const DEPTH: usize = 16;

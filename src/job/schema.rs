@@ -1,8 +1,9 @@
 //! Schema: the job and its events as JSON Schema (draft 2020-12).
 //!
-//! Nothing comes in; the schemas go out to `ciphermill schema`, so that producers can check messages in any language.
-//! They are derived from the types themselves. A schema says what shape a message has; rules between fields (IV length
-//! by mode, outputs that collide) are `check`'s alone, so everything `check` accepts fits the schema, not the reverse.
+//! Nothing comes in; the schemas go out to `ciphermill schema`, so that producers can check
+//! messages in any language. They are derived from the types themselves. A schema says what shape a
+//! message has; rules between fields (IV length by mode, outputs that collide) are `check`'s alone,
+//! so everything `check` accepts fits the schema, not the reverse.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;

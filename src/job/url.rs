@@ -1,7 +1,7 @@
 //! Object URLs: `s3://bucket/key` and `file:///path`.
 //!
-//! The text is taken literally: no percent-decoding, no query, no user info. So a key cannot mean one thing to our
-//! checks and another to the store.
+//! The text is taken literally: no percent-decoding, no query, no user info. So a key cannot mean
+//! one thing to our checks and another to the store.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! AWS KMS, and services that speak its protocol: Decrypt and GenerateDataKey with encryption context.
+//! AWS KMS, and services that speak its protocol: Decrypt and GenerateDataKey with encryption
+//! context.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -159,7 +160,8 @@ fn not_allowed(key: &str) -> Fault {
     )
 }
 
-/// `foreign_region`: a region that a job names may not exist, so its silence is not taken for an outage.
+/// `foreign_region`: a region that a job names may not exist, so its silence is not taken for an
+/// outage.
 fn fault<E>(error: &SdkError<E, HttpResponse>, foreign_region: bool) -> Fault
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

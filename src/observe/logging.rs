@@ -1,12 +1,13 @@
-//! Log lines: text for people or one JSON object per line, on standard error. The message is constant; what varies
-//! stands in fields.
+//! Log lines: text for people or one JSON object per line, on standard error. The message is
+//! constant; what varies stands in fields.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sets logging up, once. `level` is a filter in `tracing` syntax.
 pub fn start(json: bool, level: &str) {
-    // The AMQP client reports every closed socket by itself; our own lines say what follows from it.
+    // The AMQP client reports every closed socket by itself; our own lines say what follows from
+    // it.
     let filter = EnvFilter::try_new(format!("{level},lapin=off,aws_config=warn"))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()

@@ -1,5 +1,5 @@
-//! The metrics table. Names follow Prometheus' rules (base units, `_total` for counters); labels are bounded: never a
-//! bucket, a key or a job id.
+//! The metrics table. Names follow Prometheus' rules (base units, `_total` for counters); labels
+//! are bounded: never a bucket, a key or a job id.
 
 use std::sync::OnceLock;
 

@@ -1,14 +1,14 @@
 //! Flow: the byte path of one job.
 //!
-//! Parts run through five stages. Those marked || work on several parts at once, the others take them one by one in
-//! order, because something must be put together there:
+//! Parts run through five stages. Those marked || work on several parts at once, the others take
+//! them one by one in order, because something must be put together there:
 //!
 //! ```text
 //! read, decrypt ||  ->  intake: fold tags, hash  ->  encrypt ||  ->  bind: CBC chains, tags, places  ->  upload ||
 //! ```
 //!
-//! A part holds a lane from its read to the end of its uploads; the lanes times the buffers of one part are what the
-//! job reserved, so memory stays in the budget whatever the stages do (P9).
+//! A part holds a lane from its read to the end of its uploads; the lanes times the buffers of one
+//! part are what the job reserved, so memory stays in the budget whatever the stages do (P9).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -68,7 +68,8 @@ impl<T> Moving<T> {
 type Parts<'a, T> = BoxStream<'a, Result<Moving<T>>>;
 /// What a stage that goes in order yields: a part, and its state for the next one.
 type Step<T, S> = Result<Option<(Moving<T>, S)>>;
-/// One part for each output; `None` for an output that takes no more, or whose turn is in the next stage.
+/// One part for each output; `None` for an output that takes no more, or whose turn is in the next
+/// stage.
 type Sealing = (Plaintext, Vec<Option<Encrypted>>);
 /// Ready to upload.
 type Ready = Vec<Option<(PartPlace, PartBuffer, Checksum)>>;
@@ -170,7 +171,8 @@ impl Flow {
         Ok(part.with(content))
     }
 
-    /// Uploads a part to every output, each on a task of its own; returns the part's plaintext length.
+    /// Uploads a part to every output, each on a task of its own; returns the part's plaintext
+    /// length.
     async fn upload(&self, part: Result<Moving<(Ready, u64)>>, staged: &Staged) -> Result<u64> {
         let Moving {
             content: (ready, plain_bytes),
@@ -198,8 +200,8 @@ impl Flow {
     }
 }
 
-/// Takes decrypted parts in order: folds their tags, hashes their plaintext, and keeps the last part back until the
-/// whole is verified.
+/// Takes decrypted parts in order: folds their tags, hashes their plaintext, and keeps the last
+/// part back until the whole is verified.
 struct Intake {
     engine: Arc<dyn Engine>,
     decryptor: Arc<Decryptor>,
@@ -289,8 +291,8 @@ impl Intake {
     }
 }
 
-/// Takes encrypted parts in order: continues CBC chains, folds GCM sums and appends the tag, and gives every part its
-/// place in its object.
+/// Takes encrypted parts in order: continues CBC chains, folds GCM sums and appends the tag, and
+/// gives every part its place in its object.
 struct Bind<'a> {
     flow: &'a Flow,
     staged: &'a Staged,

@@ -154,7 +154,8 @@ impl Pipeline {
         })
     }
 
-    /// One output's cipher, with a fresh IV or salt unless the job gives one; the IV that is used, and its label.
+    /// One output's cipher, with a fresh IV or salt unless the job gives one; the IV that is used,
+    /// and its label.
     fn encryptor(
         &self,
         output: &Output,

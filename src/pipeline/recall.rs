@@ -1,7 +1,8 @@
 //! Recall: what earlier attempts at the same job left (P3, P5, P6).
 //!
-//! A finished job is recognised, by its ledger entry or by the label of its object, and nothing is uploaded again. Of an
-//! unfinished one the outputs that were published are kept, and every other upload is aborted.
+//! A finished job is recognised, by its ledger entry or by the label of its object, and nothing is
+//! uploaded again. Of an unfinished one the outputs that were published are kept, and every other
+//! upload is aborted.
 
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ pub(super) struct Recalled {
 }
 
 impl Pipeline {
-    /// Looks for an earlier attempt: the first output's label when that says it all, else the ledger.
+    /// Looks for an earlier attempt: the first output's label when that says it all, else the
+    /// ledger.
     pub(super) async fn recall(&self, parsed: &ParsedJob) -> Result<Recalled> {
         let job = &parsed.job;
         let single = job.outputs.len() == 1 && job.outputs[0].url.bucket().is_some();
@@ -69,7 +71,8 @@ impl Pipeline {
         })
     }
 
-    /// Checks a given IV's history, keeps what was published, and aborts every other upload of earlier attempts.
+    /// Checks a given IV's history, keeps what was published, and aborts every other upload of
+    /// earlier attempts.
     pub(super) async fn clear_remains(
         &self,
         attempt: &Attempt<'_>,

@@ -1,11 +1,12 @@
-//! What a producer may ask for: buckets, files and reply queues are limited by the settings, not by the message.
+//! What a producer may ask for: buckets, files and reply queues are limited by the settings, not by
+//! the message.
 
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Job, ObjectUrl};
 use crate::settings;
 
-/// Refuses a job that names what it may not. Files are refused here when they are not allowed at all; the file store
-/// itself keeps them below their root.
+/// Refuses a job that names what it may not. Files are refused here when they are not allowed at
+/// all; the file store itself keeps them below their root.
 pub fn admit(job: &Job, settings: &settings::Worker, files: bool) -> Result<()> {
     let outputs = job
         .outputs

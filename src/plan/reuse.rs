@@ -1,6 +1,7 @@
 //! P13: within a job a key serves one mode, and no two plaintexts meet the same keystream.
 //!
-//! Checked on unwrapped keys: two references may well wrap the same key. Keys are compared by fingerprint.
+//! Checked on unwrapped keys: two references may well wrap the same key. Keys are compared by
+//! fingerprint.
 
 use crate::cipher::Form;
 use crate::cipher::ctr::CounterStart;

@@ -1,5 +1,5 @@
-//! How much memory this process may use: the smallest limit of its control group and every group above it, or the
-//! machine's memory where no limit is set.
+//! How much memory this process may use: the smallest limit of its control group and every group
+//! above it, or the machine's memory where no limit is set.
 
 use std::path::Path;
 
@@ -15,7 +15,8 @@ pub fn limit_bytes() -> u64 {
         .min(physical)
 }
 
-/// The smallest limit along the path of the group (v2: `0::/path`; v1: the memory controller's line).
+/// The smallest limit along the path of the group (v2: `0::/path`; v1: the memory controller's
+/// line).
 fn cgroup_limit(groups: &str, root: &Path) -> Option<u64> {
     groups
         .lines()

@@ -1,4 +1,5 @@
-//! Settings as typed: TOML text, environment variables and flags merged into one table, then checked value by value.
+//! Settings as typed: TOML text, environment variables and flags merged into one table, then
+//! checked value by value.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Label: what stands in an object's metadata about how it was made, so that a lost message is no lost object. Never a
-//! key in the clear.
+//! Label: what stands in an object's metadata about how it was made, so that a lost message is no
+//! lost object. Never a key in the clear.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! Files on this machine as objects.
 //!
-//! An object is written to a temporary file beside its name, `fsync`ed and renamed (mode 0600), so a reader sees all of it or
-//! nothing. A version is the file's inode, size and modification time. Below a root folder every step of a path is
-//! resolved by the kernel with `RESOLVE_BENEATH`, so no link leads out of it.
+//! An object is written to a temporary file beside its name, `fsync`ed and renamed (mode 0600), so
+//! a reader sees all of it or nothing. A version is the file's inode, size and modification time.
+//! Below a root folder every step of a path is resolved by the kernel with `RESOLVE_BENEATH`, so no
+//! link leads out of it.
 
 mod paths;
 

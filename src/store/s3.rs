@@ -1,8 +1,9 @@
 //! S3-compatible stores, through the AWS SDK.
 //!
-//! Checksums and their validation are set here, not left to the SDK's defaults, which break many compatible stores: we
-//! compute them on the cipher threads and send them as headers; bodies are always in memory, so every retry sends the
-//! same bytes. Quirks of a store stand in its [`Flavour`].
+//! Checksums and their validation are set here, not left to the SDK's defaults, which break many
+//! compatible stores: we compute them on the cipher threads and send them as headers; bodies are
+//! always in memory, so every retry sends the same bytes. Quirks of a store stand in its
+//! [`Flavour`].
 
 mod calls;
 mod errors;

@@ -1,5 +1,5 @@
-//! The gate: closed while any slot waits for a dependency that is down. A closed gate keeps jobs in the queue, where
-//! other workers may reach what this one cannot.
+//! The gate: closed while any slot waits for a dependency that is down. A closed gate keeps jobs in
+//! the queue, where other workers may reach what this one cannot.
 
 use std::sync::Arc;
 

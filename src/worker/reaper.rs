@@ -1,7 +1,8 @@
 //! The reaper: aborts uploads of jobs that never came back (P6).
 //!
-//! It looks through the ledger entries of the allowed buckets, now and then. An entry without a result that is older
-//! than the set time belongs to a job that crashed its worker and was purged from the queue.
+//! It looks through the ledger entries of the allowed buckets, now and then. An entry without a
+//! result that is older than the set time belongs to a job that crashed its worker and was purged
+//! from the queue.
 
 use std::time::{Duration, SystemTime};
 

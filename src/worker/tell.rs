@@ -18,8 +18,8 @@ pub struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// Publishes an end event and waits for its confirmation. One that no queue is bound for is counted and logged; it
-    /// does not hold the job.
+    /// Publishes an end event and waits for its confirmation. One that no queue is bound for is
+    /// counted and logged; it does not hold the job.
     pub async fn tell(&self, event: &Event, reply_to: Option<String>) -> Result<()> {
         let outgoing = outgoing(event, true, reply_to)?;
         match self.delivery.publish(outgoing).await {

@@ -1,5 +1,6 @@
-//! The portable kernel: the RustCrypto crates, which use AES-NI, VAES or ARMv8 where the CPU has them and constant-time
-//! (fixsliced) software where not. It is the reference that other kernels are checked against.
+//! The portable kernel: the RustCrypto crates, which use AES-NI, VAES or ARMv8 where the CPU has
+//! them and constant-time (fixsliced) software where not. It is the reference that other kernels
+//! are checked against.
 
 use aes::cipher::{
     Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt,
@@ -54,7 +55,8 @@ where
     }
 
     fn ctr(&self, start: Block, width: CounterWidth, data: Data<'_, '_>) {
-        // Neither counter is ever asked to run through its whole period: 2^32 blocks is GCM's own limit.
+        // Neither counter is ever asked to run through its whole period: 2^32 blocks is GCM's own
+        // limit.
         match width {
             CounterWidth::Bits128 => {
                 Ctr128BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
@@ -88,7 +90,8 @@ struct Hash(GHash);
 
 impl Ghasher for Hash {
     fn update(&self, state: &mut Block, data: &[u8]) {
-        // The state is XORed into the first block, which is hashed by itself: the crate starts from zero.
+        // The state is XORed into the first block, which is hashed by itself: the crate starts from
+        // zero.
         let Some((first, rest)) = data.split_at_checked(data.len().min(BLOCK_BYTES)) else {
             return;
         };

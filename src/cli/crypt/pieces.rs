@@ -99,8 +99,8 @@ impl Reader {
 }
 
 impl State {
-    /// A piece is the last one when nothing follows it; so the start of the next one is read first. A GCM tag that was
-    /// cut in two is put together again.
+    /// A piece is the last one when nothing follows it; so the start of the next one is read first.
+    /// A GCM tag that was cut in two is put together again.
     async fn piece(&mut self) -> Result<Option<Piece>> {
         if self.ended {
             return Ok(None);

@@ -1,4 +1,5 @@
-//! The demo's jobs: every mode, a fan-out, one that must be refused; then what opens their outputs again.
+//! The demo's jobs: every mode, a fan-out, one that must be refused; then what opens their outputs
+//! again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -116,7 +117,8 @@ impl Demo {
         Ok(jobs)
     }
 
-    /// Decrypts by pasting what the results say, as a producer would; one output is re-encrypted on the way.
+    /// Decrypts by pasting what the results say, as a producer would; one output is re-encrypted on
+    /// the way.
     pub(super) fn decrypt_jobs(&self) -> Result<Vec<DemoJob>> {
         let random = &self.samples.random;
         let again = json!({ "mode": "cobblestone", "key": generated(256) });

@@ -15,8 +15,8 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
     hash(file).map_err(|e| Fault::io("read", path, &e))
 }
 
-/// Decrypts with the openssl program and compares the result's hash with the sample's. The key travels on the command
-/// line, which is fine for a demo's key and for nothing else.
+/// Decrypts with the openssl program and compares the result's hash with the sample's. The key
+/// travels on the command line, which is fine for a demo's key and for nothing else.
 pub(super) fn by_openssl(
     cipher: &str,
     key: &Path,

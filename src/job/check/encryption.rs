@@ -1,8 +1,8 @@
 //! Encryption: mode, key reference and IV of one object.
 //!
-//! An `encryption` value comes in, an [`Encryption`] goes out; the rules between its fields (IV length by mode, what
-//! goes with `aes-ctr` or `cobblestone` only) are checked here. No key material passes: a key in the clear is refused,
-//! and nothing below `key` is repeated in a fault.
+//! An `encryption` value comes in, an [`Encryption`] goes out; the rules between its fields (IV
+//! length by mode, what goes with `aes-ctr` or `cobblestone` only) are checked here. No key
+//! material passes: a key in the clear is refused, and nothing below `key` is repeated in a fault.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,8 @@ fn iv(spot: &Spot<'_>, mode: Option<Mode>) -> Option<Base64> {
     spot.refuse(Code::InvalidIvLength, expected)
 }
 
-/// `iv_bytes` is `None` where the iv is at fault itself, and nothing can be said about the two together.
+/// `iv_bytes` is `None` where the iv is at fault itself, and nothing can be said about the two
+/// together.
 fn ctr_start(spot: &Spot<'_>, iv_bytes: Option<usize>) -> Option<u32> {
     match spot.integer()? {
         0 | 1 if iv_bytes.is_some_and(|bytes| bytes != 12) => {

@@ -1,7 +1,8 @@
 //! Objects: what a job reads and writes.
 //!
-//! `input` and `outputs` come in, [`Input`] and [`Output`] go out. The rules between objects stand here too: no two
-//! outputs share a URL, none overwrites the input, and files are not told what only an S3 store understands.
+//! `input` and `outputs` come in, [`Input`] and [`Output`] go out. The rules between objects stand
+//! here too: no two outputs share a URL, none overwrites the input, and files are not told what
+//! only an S3 store understands.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Spelling: the name that was probably meant.
 //!
-//! A misspelt field or choice comes in with the names that exist there; a few words for the fault's text go out. It
-//! never repeats what was written, only what could have been.
+//! A misspelt field or choice comes in with the names that exist there; a few words for the fault's
+//! text go out. It never repeats what was written, only what could have been.
 
 /// Longest name that is worth comparing.
 const LONGEST: usize = 32;

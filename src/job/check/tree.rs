@@ -1,8 +1,8 @@
 //! Tree: JSON text into nodes that remember their order.
 //!
-//! The bytes of a message come in, a [`Node`] goes out to `walk`. `serde_json::Value` will not do here: it sorts the
-//! fields of an object and silently keeps the last of two with the same name, and a checker must see both. This room
-//! never judges what a message means.
+//! The bytes of a message come in, a [`Node`] goes out to `walk`. `serde_json::Value` will not do
+//! here: it sorts the fields of an object and silently keeps the last of two with the same name,
+//! and a checker must see both. This room never judges what a message means.
 
 use std::cell::Cell;
 use std::fmt;
@@ -94,7 +94,8 @@ struct Seed<'s> {
 }
 
 impl Seed<'_> {
-    /// Children, unless they would be too deep. What is too deep is skipped by serde_json without recursion.
+    /// Children, unless they would be too deep. What is too deep is skipped by serde_json without
+    /// recursion.
     fn below(self) -> Option<Self> {
         if self.depth > limits::DEPTH {
             self.state.too_deep.set(true);

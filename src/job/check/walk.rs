@@ -1,9 +1,10 @@
 //! Walk: reading nodes, and writing down everything that is wrong with them.
 //!
-//! A [`Spot`] is a node, the JSON pointer to it and the list its faults go to. Readers ask it for what they expect and
-//! get `Some`, or `None` after the fault was noted; so a reader goes on to its next field and one pass finds every
-//! fault. A value of the message never appears in a fault's text, and below a `key` no field name that could itself be
-//! a key appears in a pointer either (P8).
+//! A [`Spot`] is a node, the JSON pointer to it and the list its faults go to. Readers ask it for
+//! what they expect and get `Some`, or `None` after the fault was noted; so a reader goes on to its
+//! next field and one pass finds every fault. A value of the message never appears in a fault's
+//! text, and below a `key` no field name that could itself be a key appears in a pointer either
+//! (P8).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -29,8 +30,8 @@ const PLAINTEXT_NAMES: [&str; 10] = [
 /// Unpadded base64 of the shortest AES key: a field name of this length below a `key` could be one.
 const SHORTEST_KEY_TEXT: usize = 22;
 
-/// What is wrong with one message. Each place is named once: the first thing said about it is the cause, the rest
-/// would follow from it.
+/// What is wrong with one message. Each place is named once: the first thing said about it is the
+/// cause, the rest would follow from it.
 #[derive(Default)]
 pub(super) struct Faults(RefCell<Found>);
 
@@ -249,8 +250,9 @@ impl<'a> Spot<'a> {
         value
     }
 
-    /// An object with free names and string values: at most `max` entries, each read by `read`. Its names are shown
-    /// even below a `key`: an encryption context is no secret (AWS logs it in the clear).
+    /// An object with free names and string values: at most `max` entries, each read by `read`. Its
+    /// names are shown even below a `key`: an encryption context is no secret (AWS logs it in the
+    /// clear).
     pub(super) fn map(
         &self,
         max: usize,
@@ -271,7 +273,8 @@ impl<'a> Spot<'a> {
         Some(map)
     }
 
-    /// The fields of an object by name. Twins, and names that must not be shown, are noted and left out.
+    /// The fields of an object by name. Twins, and names that must not be shown, are noted and left
+    /// out.
     fn members(&self, guarded: bool) -> Option<BTreeMap<&'a str, Spot<'a>>> {
         let Json::Object(fields) = &self.node.json else {
             return self.wrong_type("an object");

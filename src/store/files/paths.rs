@@ -140,7 +140,8 @@ impl Place {
         self.unlink(&name)
     }
 
-    /// The files in the place's folder whose names begin with the place's name (all, for a path ending in `/`).
+    /// The files in the place's folder whose names begin with the place's name (all, for a path
+    /// ending in `/`).
     pub(super) fn siblings(&self) -> Result<Vec<(PathBuf, SystemTime)>> {
         let (folder, prefix) = match self.path.to_string_lossy().ends_with('/') {
             true => (self.path.as_path(), OsString::new()),
@@ -211,7 +212,8 @@ impl Place {
         Ok((at, name))
     }
 
-    /// Below a root a link may not lead out of the folder it stands in; elsewhere links are followed.
+    /// Below a root a link may not lead out of the folder it stands in; elsewhere links are
+    /// followed.
     fn open_at(
         &self,
         at: &OwnedFd,

@@ -275,7 +275,8 @@ impl S3Store {
         Ok(found)
     }
 
-    /// Known from the flavour, or tried once: some stores answer 200 to If-None-Match and overwrite.
+    /// Known from the flavour, or tried once: some stores answer 200 to If-None-Match and
+    /// overwrite.
     pub(super) async fn probe_if_absent(&self, probe: &ObjectUrl) -> Result<bool> {
         if let Some(known) = self.settings.flavour.conditional_writes() {
             return Ok(known);

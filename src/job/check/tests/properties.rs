@@ -1,4 +1,5 @@
-//! What holds for any message: no panic, faults that point somewhere, and agreement with the published schema.
+//! What holds for any message: no panic, faults that point somewhere, and agreement with the
+//! published schema.
 
 use std::sync::LazyLock;
 
@@ -275,8 +276,9 @@ fn examples_fit_the_schema() {
     }
 }
 
-/// Wherever the shape is at fault, the schema says so too: every node of the full job in turn gets a value of the wrong
-/// type, every object a field that does not exist, and every required field is taken away.
+/// Wherever the shape is at fault, the schema says so too: every node of the full job in turn gets
+/// a value of the wrong type, every object a field that does not exist, and every required field is
+/// taken away.
 #[test]
 fn structural_faults_are_refused_by_both() {
     let mut places = Vec::new();

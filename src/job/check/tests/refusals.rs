@@ -1,10 +1,12 @@
-//! One fault at a time: the full job with one value changed, and exactly what must be said about it.
+//! One fault at a time: the full job with one value changed, and exactly what must be said about
+//! it.
 
 use super::*;
 
-/// `POINTER | VALUE | CODE`: the full job with this value there is refused with this code at this pointer, and for
-/// nothing else. `#text 9` stands for a string of nine characters, `#bytes 9` for the base64 of nine bytes, `#map 9` for
-/// an object of nine fields; `CODE /below` moves the expected pointer down.
+/// `POINTER | VALUE | CODE`: the full job with this value there is refused with this code at this
+/// pointer, and for nothing else. `#text 9` stands for a string of nine characters, `#bytes 9` for
+/// the base64 of nine bytes, `#map 9` for an object of nine fields; `CODE /below` moves the
+/// expected pointer down.
 const WRONG_JOB: &str = r##"
 /version | "1" | wrong_type
 /version | 1.0 | wrong_type
