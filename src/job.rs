@@ -51,6 +51,14 @@ pub struct Job {
     pub reply_to: Option<String>,
 }
 
+impl Job {
+    /// Whether an output uses an IV of the caller's: then no other plaintext may ever meet it.
+    pub fn gives_iv(&self) -> bool {
+        let given = |output: &Output| output.encryption.as_ref().is_some_and(|e| e.iv.is_some());
+        self.outputs.iter().any(given)
+    }
+}
+
 /// The object that is read, pinned to one version for the whole attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

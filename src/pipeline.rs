@@ -9,6 +9,7 @@
 mod flow;
 mod prepare;
 mod recall;
+mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,8 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use self::flow::Flow;
-use self::prepare::Staged;
+use self::recall::{Recalled, Remains};
+use self::stage::{Staged, StagedOutput};
 use crate::buffers::{Pool, Reservation};
 use crate::cipher::cpu::Kernel;
 use crate::engine::Engine;
@@ -27,6 +29,7 @@ use crate::job::check::ParsedJob;
 use crate::job::event::{EventData, OutputResult};
 use crate::keys::Keys;
 use crate::ledger::{Entry, Ledger};
+use crate::observe;
 use crate::plan::{self, Limits, Plan};
 use crate::report;
 use crate::settings;
@@ -90,40 +93,91 @@ pub struct Outcome {
     pub recognised: bool,
 }
 
+/// A job whose outputs are staged, ready to move its bytes.
+struct Begun {
+    plan: Plan,
+    source: Source,
+    staged: Staged,
+    reservation: Arc<Reservation>,
+}
+
 impl Pipeline {
-    /// Runs the attempt. Cancelling it, or dropping the future, publishes nothing.
+    /// Runs the attempt. Until its outputs are being published it can be stopped at any point, and
+    /// publishes nothing then; publishing itself runs to its end, so that it is all or none.
     pub async fn run(&self, attempt: &Attempt<'_>) -> Result<Outcome> {
         let started = Instant::now();
         let job = &attempt.parsed.job;
         plan::admit::admit(job, &self.worker, self.files)?;
-        let work = self.attempt(attempt, started);
-        let deadline = job
-            .deadline_seconds
-            .map_or(Duration::MAX, |seconds| Duration::from_secs(seconds.into()));
-        tokio::select! {
-            result = work => result,
-            () = attempt.cancel.cancelled() => Err(Fault::new(Code::Stopping, "the attempt was stopped")),
-            () = sleep(deadline) => {
-                let message = format!("the job did not end within {} seconds", deadline.as_secs());
-                Err(Fault::new(Code::DeadlineExceeded, message).at("/deadline_seconds"))
+        let stopped = stopped(attempt);
+        tokio::pin!(stopped);
+        let recalled = tokio::select! {
+            recalled = self.recall(attempt.parsed) => recalled?,
+            fault = &mut stopped => return Err(fault),
+        };
+        let recalled = match recalled {
+            Recalled::Finished(data) => {
+                observe::job_recognised();
+                return Ok(Outcome {
+                    data: *data,
+                    recognised: true,
+                });
+            }
+            Recalled::Unfinished(remains) => remains,
+        };
+        let mut begun = tokio::select! {
+            begun = self.begin(attempt, recalled) => begun?,
+            fault = &mut stopped => return Err(fault),
+        };
+        let moved = tokio::select! {
+            moved = self.transfer(attempt, &mut begun) => moved,
+            fault = &mut stopped => Err(fault),
+        };
+        let done = match moved {
+            Ok(plain_bytes) => self
+                .publish(job, &mut begun.staged)
+                .await
+                .map(|outputs| (plain_bytes, outputs)),
+            Err(fault) => Err(fault),
+        };
+        let Begun {
+            plan,
+            source,
+            mut staged,
+            reservation,
+        } = begun;
+        drop(reservation);
+        match done {
+            Ok((plain_bytes, outputs)) => {
+                let data = EventData {
+                    input: Some(report::input(
+                        &job.input,
+                        &source.facts().version,
+                        plain_bytes,
+                    )),
+                    outputs,
+                    seconds: Some(started.elapsed().as_secs_f64()),
+                    ..EventData::default()
+                };
+                self.remember_result(attempt.parsed, &plan, &staged, &data)
+                    .await;
+                Ok(Outcome {
+                    data,
+                    recognised: false,
+                })
+            }
+            Err(fault) => {
+                self.give_up(attempt.parsed, &plan, &mut staged).await;
+                Err(fault)
             }
         }
     }
 
-    async fn attempt(&self, attempt: &Attempt<'_>, started: Instant) -> Result<Outcome> {
-        let job = &attempt.parsed.job;
-        let mut recalled = self.recall(attempt.parsed).await?;
-        if let Some(data) = recalled.finished.take() {
-            crate::observe::job_recognised();
-            return Ok(Outcome {
-                data,
-                recognised: true,
-            });
-        }
+    /// Everything before the first byte moves.
+    async fn begin(&self, attempt: &Attempt<'_>, remains: Remains) -> Result<Begun> {
+        let (parsed, job) = (attempt.parsed, &attempt.parsed.job);
         let source = Source::open(Arc::clone(self.stores.of(&job.input.url)), &job.input).await?;
         let plan = plan::make(job, source.facts(), &self.limits)?;
-        self.clear_remains(attempt, &plan, &mut recalled, &source)
-            .await?;
+        let done = self.clear_remains(attempt, &plan, remains, &source).await?;
         attempt
             .progress
             .total
@@ -131,65 +185,33 @@ impl Pipeline {
         let keys = self.fetch_keys(job).await?;
         let reservation = self.pool.reserve(plan.reserve_bytes).await?;
         let prepared = self
-            .prepare(attempt.parsed, &plan, &source, keys, &reservation)
+            .prepare(parsed, &plan, &source, keys, &reservation)
             .await?;
-        let mut staged = self
-            .stage(attempt.parsed, &plan, prepared, &recalled.done)
-            .await?;
-        let result = self
-            .transfer(attempt, &plan, &source, &mut staged, &reservation)
-            .await;
-        drop(reservation);
-        let (plain_bytes, outputs) = match result {
-            Ok(done) => done,
-            Err(fault) => {
-                self.give_up(attempt.parsed, &plan, &mut staged).await;
-                return Err(fault);
-            }
-        };
-        let data = EventData {
-            input: Some(report::input(
-                &job.input,
-                &source.facts().version,
-                plain_bytes,
-            )),
-            outputs,
-            seconds: Some(started.elapsed().as_secs_f64()),
-            ..EventData::default()
-        };
-        self.remember_result(attempt.parsed, &plan, &staged, &data)
-            .await;
-        Ok(Outcome {
-            data,
-            recognised: false,
+        let staged = self.stage(parsed, &plan, prepared, &done).await?;
+        Ok(Begun {
+            plan,
+            source,
+            staged,
+            reservation,
         })
     }
 
-    /// Remembers what is about to be written, moves the bytes and publishes the outputs.
-    async fn transfer(
-        &self,
-        attempt: &Attempt<'_>,
-        plan: &Plan,
-        source: &Source,
-        staged: &mut Staged,
-        reservation: &Arc<Reservation>,
-    ) -> Result<(u64, Vec<OutputResult>)> {
+    /// Remembers what is about to be written, and moves the bytes; returns the plaintext's length.
+    async fn transfer(&self, attempt: &Attempt<'_>, begun: &mut Begun) -> Result<u64> {
         let job = &attempt.parsed.job;
-        if plan.ledger {
-            let entry = staged.entry(attempt.parsed, source);
+        if begun.plan.ledger {
+            let entry = begun.staged.entry(attempt.parsed, &begun.source);
             self.ledger(job).write(&entry).await?;
         }
         let flow = Flow {
             engine: Arc::clone(&self.engine),
-            source: source.clone(),
-            plan: plan.clone(),
-            reservation: Arc::clone(reservation),
+            source: begun.source.clone(),
+            plan: begun.plan.clone(),
+            reservation: Arc::clone(&begun.reservation),
             progress: Arc::clone(&attempt.progress),
             input: job.input.clone(),
         };
-        let plain_bytes = flow.run(staged).await?;
-        // From here on outputs become visible: a stop waits for it, so that it is all of them.
-        Ok((plain_bytes, self.publish(job, staged).await?))
+        flow.run(&begun.staged).await
     }
 
     /// Publishes all outputs together. A required one that fails fails the job.
@@ -210,7 +232,7 @@ impl Pipeline {
     /// Aborts what was staged. What could not be aborted stays in the ledger; an IV of the caller's
     /// does too.
     async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
-        join_all(staged.outputs.iter_mut().map(prepare::StagedOutput::abort)).await;
+        join_all(staged.outputs.iter_mut().map(StagedOutput::abort)).await;
         let kept = staged.given_iv || staged.outputs.iter().any(|output| output.is_published());
         if plan.ledger
             && !kept
@@ -253,10 +275,22 @@ impl Pipeline {
     }
 }
 
-/// Sleeps; for ever when the time is the longest there is.
-async fn sleep(time: Duration) {
-    match time {
-        Duration::MAX => std::future::pending().await,
-        time => tokio::time::sleep(time).await,
+/// Waits until the attempt must end: it is cancelled, or its deadline passes.
+async fn stopped(attempt: &Attempt<'_>) -> Fault {
+    let deadline = async {
+        match attempt.parsed.job.deadline_seconds {
+            Some(seconds) => {
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+                seconds
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = attempt.cancel.cancelled() => Fault::new(Code::Stopping, "the attempt was stopped"),
+        seconds = deadline => {
+            let message = format!("the job did not end within {seconds} seconds");
+            Fault::new(Code::DeadlineExceeded, message).at("/deadline_seconds")
+        }
     }
 }

@@ -125,10 +125,11 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
 /// An IV given by the caller must never meet another plaintext, and files keep no metadata to know
 /// them by.
 fn needs_memory(job: &Job) -> bool {
-    let given_iv = |encryption: &Encryption| encryption.iv.is_some();
-    job.outputs.iter().any(|output| {
-        output.encryption.as_ref().is_some_and(given_iv) || output.url.bucket().is_none()
-    })
+    job.gives_iv()
+        || job
+            .outputs
+            .iter()
+            .any(|output| output.url.bucket().is_none())
 }
 
 fn part_bytes(plain_bytes: u64, limits: &Limits) -> Result<u64> {

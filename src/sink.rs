@@ -84,7 +84,8 @@ impl Sink {
                 let part = self
                     .store
                     .upload(&self.url, upload, place, body, checksum)
-                    .await?;
+                    .await;
+                let part = part.map_err(upload_gone)?;
                 parts
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -145,14 +146,7 @@ impl Sink {
                 return Ok(());
             }
         }
-        Err(match fault.code {
-            // Somebody aborted our upload: the next attempt makes a new one.
-            Code::SourceNotFound => Fault {
-                code: Code::IntegrityMismatch,
-                ..fault
-            },
-            _ => fault,
-        })
+        Err(upload_gone(fault))
     }
 
     async fn facts(&self) -> Result<Facts> {
@@ -200,4 +194,16 @@ fn ended() -> Fault {
         Code::Internal,
         "the object was already published or given up",
     )
+}
+
+/// Somebody else aborted our upload, as a redelivery of the same job does: the next attempt makes a
+/// new one.
+fn upload_gone(fault: Fault) -> Fault {
+    match fault.code {
+        Code::SourceNotFound => Fault {
+            code: Code::IntegrityMismatch,
+            ..fault
+        },
+        _ => fault,
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! One trait, two stores: [`s3`] (any S3-compatible service) and [`files`] (this machine). Both
 //! publish an object only whole: by one PUT, by completing a multipart upload, or by a rename (P2).
-//! This room knows URLs, versions, buffers and checksums; it knows no jobs, keys or ciphers.
+//! This room knows URLs, versions, buffers and checksums; of jobs it knows only
+//! how they name objects, and of keys and ciphers nothing.
 
 pub mod files;
 pub mod s3;
@@ -188,6 +189,9 @@ pub trait Store: Send + Sync {
         url: &'a ObjectUrl,
         upload: &'a UploadId,
     ) -> BoxFuture<'a, Result<Aborted>>;
+
+    /// Uploads of this very object that are under way.
+    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<UploadId>>>;
 
     /// Removes an object; no fault when there is none.
     fn delete<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<()>>;

@@ -10,6 +10,7 @@ mod gate;
 pub mod reaper;
 pub mod tell;
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -288,24 +289,41 @@ impl Shared {
             progress: Arc::clone(&progress),
         };
         let run = AssertUnwindSafe(self.worker.pipeline.run(&attempt)).catch_unwind();
-        let tick = async {
-            let mut last = (0, 0);
-            loop {
-                tokio::time::sleep(PROGRESS_EVERY).await;
-                let now = progress.bytes();
-                if now != last {
-                    teller.progress(parsed, State::Progress, now).await;
-                    last = now;
+        tokio::pin!(run);
+        let result = tokio::select! {
+            result = &mut run => result,
+            never = self.tell_progress(teller, parsed, &progress) => match never {},
+            () = at(until) => {
+                // It ends by itself now, unless it is publishing already.
+                attempt.cancel.cancel();
+                let result = run.await;
+                let stopped = matches!(&result, Ok(Err(fault)) if fault.code == Code::Stopping);
+                if stopped && !self.worker.abort.is_cancelled() {
+                    let message = "the job would outlast the broker's consumer_timeout";
+                    let fault = Fault::new(Code::LeaseTooShort, message);
+                    return Err(fault.at("amqp.consumer_timeout_seconds"));
                 }
+                result
             }
         };
-        tokio::select! {
-            result = run => result.unwrap_or_else(|_| Err(Fault::new(Code::Internal, "the job panicked"))),
-            never = tick => never,
-            () = at(until) => Err(Fault::new(
-                Code::LeaseTooShort,
-                "the job would outlast the broker's consumer_timeout",
-            ).at("amqp.consumer_timeout_seconds")),
+        result.unwrap_or_else(|_| Err(Fault::new(Code::Internal, "the job panicked")))
+    }
+
+    /// Tells how far a job is, once a second while it moves; never ends.
+    async fn tell_progress(
+        &self,
+        teller: &Teller<'_>,
+        parsed: &ParsedJob,
+        progress: &Progress,
+    ) -> Infallible {
+        let mut last = (0, 0);
+        loop {
+            tokio::time::sleep(PROGRESS_EVERY).await;
+            let now = progress.bytes();
+            if now != last {
+                teller.progress(parsed, State::Progress, now).await;
+                last = now;
+            }
         }
     }
 

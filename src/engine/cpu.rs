@@ -22,7 +22,7 @@ impl CpuEngine {
             let work: Receiver<Work> = work.clone();
             std::thread::Builder::new()
                 .name(format!("cipher-{index}"))
-                .spawn(move || work.iter().for_each(perform))
+                .spawn(move || work.iter().for_each(survive))
                 .map_err(|e| Fault::new(Code::Internal, format!("cannot start a thread: {e}")))?;
         }
         Ok(CpuEngine { queue })
@@ -38,6 +38,11 @@ impl Engine for CpuEngine {
         // A closed queue drops the work and with it the answer channel, which its caller sees.
         let _ = self.queue.send(work);
     }
+}
+
+/// A piece of work that panics loses its answer, which its caller sees; the thread goes on.
+fn survive(work: Work) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(work)));
 }
 
 /// Does one piece of work. A caller that no longer listens was cancelled: its answer is dropped.

@@ -10,21 +10,25 @@
 //! A part holds a lane from its read to the end of its uploads; the lanes times the buffers of one
 //! part are what the job reserved, so memory stays in the budget whatever the stages do (P9).
 
+mod bind;
+mod intake;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::bind::Bind;
+use self::intake::Intake;
 use super::Progress;
-use super::prepare::Staged;
+use super::stage::Staged;
 use crate::buffers::{PartBuffer, Reservation};
 use crate::checksum::Checksum;
 use crate::cipher::decrypt::Opened;
-use crate::cipher::{Decryptor, Mark, PartAt, TAG_BYTES};
+use crate::cipher::{Decryptor, Mark, PartAt};
 use crate::engine::{self, Encrypted, Engine, Plaintext};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Input;
@@ -197,204 +201,6 @@ impl Flow {
         self.progress.done.fetch_add(read_bytes, Ordering::Relaxed);
         observe::bytes_ciphered(read_bytes, written);
         Ok(plain_bytes)
-    }
-}
-
-/// Takes decrypted parts in order: folds their tags, hashes their plaintext, and keeps the last
-/// part back until the whole is verified.
-struct Intake {
-    engine: Arc<dyn Engine>,
-    decryptor: Arc<Decryptor>,
-    folded: Mark,
-    hash: Option<Sha256>,
-    promised_hash: Option<String>,
-    promised_bytes: Option<u64>,
-    bytes: u64,
-}
-
-impl Intake {
-    fn new(flow: &Flow, decryptor: Arc<Decryptor>) -> Intake {
-        Intake {
-            engine: Arc::clone(&flow.engine),
-            decryptor,
-            folded: Mark::None,
-            hash: flow.input.sha256.as_ref().map(|_| Sha256::new()),
-            promised_hash: flow.input.sha256.clone(),
-            promised_bytes: flow.input.bytes,
-            bytes: 0,
-        }
-    }
-
-    /// The next part of `parts`, taken in.
-    async fn next<'a>(
-        (mut parts, mut intake): (Parts<'a, (PartBuffer, Opened)>, Intake),
-    ) -> Step<Plaintext, (Parts<'a, (PartBuffer, Opened)>, Intake)> {
-        let Some(part) = parts.try_next().await? else {
-            return Ok(None);
-        };
-        let part = intake.take(part).await?;
-        Ok(Some((part, (parts, intake))))
-    }
-
-    async fn take(&mut self, part: Moving<(PartBuffer, Opened)>) -> Result<Moving<Plaintext>> {
-        let Moving {
-            at,
-            number,
-            content: (buffer, opened),
-            read_bytes,
-            lane,
-        } = part;
-        self.folded = self.decryptor.fold(self.folded, opened.mark);
-        let range = (opened.plain.start, opened.plain.end);
-        let plain = Plaintext {
-            part: Arc::new(buffer),
-            range,
-        };
-        self.bytes += plain.bytes().len() as u64;
-        if let Some(hash) = self.hash.take() {
-            self.hash = Some(engine::hash(self.engine.as_ref(), hash, plain.clone()).await?);
-        }
-        if at.last {
-            self.decryptor
-                .verify(self.folded, opened.tag)
-                .map_err(|fault| fault.at("/input"))?;
-            self.check_promises()?;
-        }
-        Ok(Moving {
-            at,
-            number,
-            content: plain,
-            read_bytes,
-            lane,
-        })
-    }
-
-    fn check_promises(&mut self) -> Result<()> {
-        if let Some(promised) = self.promised_bytes
-            && promised != self.bytes
-        {
-            let message = format!(
-                "the plaintext has {} bytes, the job promises {promised}",
-                self.bytes
-            );
-            return Err(Fault::new(Code::ChecksumMismatch, message).at("/input/bytes"));
-        }
-        let (Some(promised), Some(hash)) = (&self.promised_hash, self.hash.take()) else {
-            return Ok(());
-        };
-        let actual = hex::encode(hash.finalize());
-        if actual.eq_ignore_ascii_case(promised) {
-            return Ok(());
-        }
-        let message = format!("the plaintext's SHA-256 is {actual}, the job promises {promised}");
-        Err(Fault::new(Code::ChecksumMismatch, message).at("/input/sha256"))
-    }
-}
-
-/// Takes encrypted parts in order: continues CBC chains, folds GCM sums and appends the tag, and
-/// gives every part its place in its object.
-struct Bind<'a> {
-    flow: &'a Flow,
-    staged: &'a Staged,
-    marks: Vec<Mark>,
-    offsets: Vec<u64>,
-}
-
-impl<'a> Bind<'a> {
-    fn new(flow: &'a Flow, staged: &'a Staged) -> Bind<'a> {
-        let count = staged.outputs.len();
-        Bind {
-            flow,
-            staged,
-            marks: vec![Mark::None; count],
-            offsets: vec![0; count],
-        }
-    }
-
-    /// The next part of `parts`, bound.
-    async fn next(
-        (mut parts, mut bind): (Parts<'a, Sealing>, Bind<'a>),
-    ) -> Step<(Ready, u64), (Parts<'a, Sealing>, Bind<'a>)> {
-        let Some(part) = parts.try_next().await? else {
-            return Ok(None);
-        };
-        let part = bind.take(part).await?;
-        Ok(Some((part, (parts, bind))))
-    }
-
-    async fn take(&mut self, part: Moving<Sealing>) -> Result<Moving<(Ready, u64)>> {
-        let Moving {
-            at,
-            number,
-            content: (plain, sealed),
-            read_bytes,
-            lane,
-        } = part;
-        let plain_bytes = plain.bytes().len() as u64;
-        let mut ready = Vec::with_capacity(sealed.len());
-        for (index, encrypted) in sealed.into_iter().enumerate() {
-            let output = &self.staged.outputs[index];
-            let encrypted = match encrypted {
-                Some(encrypted) => encrypted,
-                None if output.is_open() && output.encryptor.is_serial() => {
-                    let out = self.flow.reservation.buffer(self.flow.plan.buffer_bytes);
-                    let cipher = Arc::clone(&output.encryptor);
-                    let (engine, sum) = (self.flow.engine.as_ref(), output.checksum);
-                    engine::encrypt(
-                        engine,
-                        cipher,
-                        at,
-                        self.marks[index],
-                        (plain.clone(), out),
-                        sum,
-                    )
-                    .await?
-                }
-                None => {
-                    ready.push(None);
-                    continue;
-                }
-            };
-            ready.push(self.place(index, at, number, encrypted));
-        }
-        Ok(Moving {
-            at,
-            number,
-            content: (ready, plain_bytes),
-            read_bytes,
-            lane,
-        })
-    }
-
-    /// Nothing is uploaded for a last part without bytes, unless it is all there is.
-    fn place(
-        &mut self,
-        index: usize,
-        at: PartAt,
-        number: i32,
-        encrypted: Encrypted,
-    ) -> Option<(PartPlace, PartBuffer, Checksum)> {
-        let encryptor = &self.staged.outputs[index].encryptor;
-        let Encrypted {
-            mut out,
-            mark,
-            mut checksum,
-        } = encrypted;
-        self.marks[index] = encryptor.fold(self.marks[index], mark);
-        if at.last
-            && let Some(tag) = encryptor.finish(self.marks[index])
-        {
-            let end = out.len() - TAG_BYTES;
-            out[end..].copy_from_slice(&tag);
-            checksum.update(&tag);
-        }
-        let place = PartPlace {
-            number,
-            offset: self.offsets[index],
-        };
-        self.offsets[index] += out.len() as u64;
-        let empty = out.is_empty() && number > 1;
-        (!empty).then(|| (place, out, checksum.finish()))
     }
 }
 

@@ -19,15 +19,19 @@ use crate::sink::{self, TOKEN};
 use crate::source::Source;
 use crate::store::Facts;
 
-/// What is known of a job before its source is opened.
+/// What earlier attempts left, as far as it is known before the source is opened.
+pub(super) enum Recalled {
+    /// The job finished: its result.
+    Finished(Box<EventData>),
+    /// It did not, or was never begun.
+    Unfinished(Remains),
+}
+
+/// The ledger of an unfinished job.
 #[derive(Default)]
-pub(super) struct Recalled {
-    /// The result, of a job that finished.
-    pub finished: Option<EventData>,
-    /// Outputs that an earlier attempt published, by index.
-    pub done: Vec<Option<OutputResult>>,
-    /// The ledger entry, where it was read.
-    pub entry: Option<Entry>,
+pub(super) struct Remains {
+    entry: Option<Entry>,
+    was_read: bool,
 }
 
 impl Pipeline {
@@ -39,79 +43,83 @@ impl Pipeline {
         if single
             && let Some((facts, label)) = self.labelled(&job.outputs[0], parsed.digest).await?
         {
-            let finished = Some(from_label(parsed, &facts, &label));
-            return Ok(Recalled {
-                finished,
-                ..Recalled::default()
-            });
+            return Ok(Recalled::Finished(Box::new(from_label(
+                parsed, &facts, &label,
+            ))));
         }
-        let given_iv = job
-            .outputs
-            .iter()
-            .any(|output| output.encryption.as_ref().is_some_and(|e| e.iv.is_some()));
-        if single && !given_iv {
-            return Ok(Recalled::default());
+        if single && !job.gives_iv() {
+            return Ok(Recalled::Unfinished(Remains::default()));
         }
         let entry = self.ledger(job).read().await?;
-        let Some(entry) = entry else {
-            return Ok(Recalled::default());
-        };
-        if entry.is_of(parsed.digest)
-            && let Some(result) = entry.result.clone()
-            && self.still_there(parsed, &result).await?
+        if let Some(entry) = &entry
+            && entry.is_of(parsed.digest)
+            && let Some(result) = &entry.result
+            && self.still_there(parsed, result).await?
         {
-            return Ok(Recalled {
-                finished: Some(*result),
-                ..Recalled::default()
-            });
+            return Ok(Recalled::Finished(result.clone()));
         }
-        Ok(Recalled {
-            entry: Some(entry),
-            ..Recalled::default()
-        })
+        Ok(Recalled::Unfinished(Remains {
+            entry,
+            was_read: true,
+        }))
     }
 
     /// Checks a given IV's history, keeps what was published, and aborts every other upload of
-    /// earlier attempts.
+    /// earlier attempts. Returns what was published, by output.
     pub(super) async fn clear_remains(
         &self,
         attempt: &Attempt<'_>,
         plan: &Plan,
-        recalled: &mut Recalled,
+        remains: Remains,
         source: &Source,
-    ) -> Result<()> {
+    ) -> Result<Vec<Option<OutputResult>>> {
         let parsed = attempt.parsed;
-        if recalled.entry.is_none() && plan.ledger {
-            recalled.entry = self.ledger(&parsed.job).read().await?;
-        }
-        let Some(entry) = recalled.entry.take() else {
-            return Ok(());
+        let entry = match remains.was_read || !plan.ledger {
+            true => remains.entry,
+            false => self.ledger(&parsed.job).read().await?,
         };
-        let given_iv = parsed
-            .job
-            .outputs
-            .iter()
-            .any(|o| o.encryption.as_ref().is_some_and(|e| e.iv.is_some()));
-        entry.check_given_iv(parsed.digest, given_iv, &source.facts().version)?;
+        let mut done = vec![None; parsed.job.outputs.len()];
+        let Some(entry) = entry else {
+            if attempt.redelivered && plan.multipart {
+                self.abort_unremembered(parsed).await?;
+            }
+            return Ok(done);
+        };
+        entry.check_given_iv(
+            parsed.digest,
+            parsed.job.gives_iv(),
+            &source.facts().version,
+        )?;
         for remembered in &entry.outputs {
+            let same = |output: &&Output| output.url.to_string() == remembered.url;
             let output = parsed
                 .job
                 .outputs
                 .iter()
-                .position(|output| output.url.to_string() == remembered.url);
-            let done = match output {
-                Some(index) if entry.is_of(parsed.digest) => self
-                    .published(&parsed.job.outputs[index], remembered)
-                    .await?
-                    .map(|result| (index, result)),
-                _ => None,
+                .find(same)
+                .filter(|_| entry.is_of(parsed.digest));
+            let published = match output {
+                Some(output) => self.published(output, remembered).await?,
+                None => None,
             };
-            match done {
-                Some((index, result)) => {
-                    recalled.done.resize(parsed.job.outputs.len(), None);
-                    recalled.done[index] = Some(result);
-                }
-                None => self.abort_remembered(remembered).await?,
+            match (
+                published,
+                parsed.job.outputs.iter().position(|output| same(&output)),
+            ) {
+                (Some(result), Some(index)) => done[index] = Some(result),
+                _ => self.abort_remembered(remembered).await?,
+            }
+        }
+        Ok(done)
+    }
+
+    /// A worker that died between beginning its uploads and remembering them left uploads that no
+    /// ledger names: they are found by their keys.
+    async fn abort_unremembered(&self, parsed: &ParsedJob) -> Result<()> {
+        for output in &parsed.job.outputs {
+            let store = self.stores.of(&output.url);
+            for upload in store.uploads(&output.url).await? {
+                sink::abort(store.as_ref(), &output.url, &upload).await;
             }
         }
         Ok(())

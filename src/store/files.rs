@@ -224,6 +224,12 @@ impl Store for FileStore {
         })
     }
 
+    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<UploadId>>> {
+        self.blocking(url, |place| {
+            Ok(place.temporaries()?.into_iter().map(UploadId).collect())
+        })
+    }
+
     fn delete<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<()>> {
         self.blocking(url, |place| place.remove())
     }

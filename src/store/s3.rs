@@ -133,6 +133,10 @@ impl Store for S3Store {
         self.abort_upload(url, upload).boxed()
     }
 
+    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<UploadId>>> {
+        self.list_uploads(url).boxed()
+    }
+
     fn delete<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<()>> {
         self.delete_object(url).boxed()
     }

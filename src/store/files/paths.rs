@@ -90,15 +90,30 @@ impl Place {
     pub(super) fn create_temporary(&self) -> Result<(String, File)> {
         let (parent, name) = self.parent(true).map_err(|e| self.cannot_write(e))?;
         let random: [u8; 8] = crate::secret::random_array()?;
-        let mut stem = name.to_string_lossy().into_owned();
-        while stem.len() > 200 {
-            stem.pop();
-        }
+        let stem = stem(name.to_string_lossy().into_owned());
         let temporary = format!(".{stem}.{}.part", hex::encode(random));
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&parent, &temporary, flags, Mode::RUSR | Mode::WUSR);
         Ok((temporary, file.map_err(|e| self.cannot_write(e))?.into()))
+    }
+
+    /// Names of temporary files that were begun for this place.
+    pub(super) fn temporaries(&self) -> Result<Vec<String>> {
+        let name = self
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let path = self.path.with_file_name(format!(".{}.", stem(name)));
+        let beside = Place {
+            path,
+            root: self.root.clone(),
+        };
+        let names = beside.siblings()?.into_iter();
+        let names = names.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned()));
+        Ok(names.filter(|name| name.ends_with(".part")).collect())
     }
 
     /// Makes the temporary file durable and gives it its name.
@@ -248,4 +263,12 @@ impl Place {
         let message = format!("{} leads out of the allowed folder", self.shown());
         Fault::new(Code::FileNotAllowed, message)
     }
+}
+
+/// A name short enough to be lengthened.
+fn stem(mut name: String) -> String {
+    while name.len() > 200 {
+        name.pop();
+    }
+    name
 }

@@ -201,6 +201,28 @@ impl S3Store {
         Ok(Aborted::Left)
     }
 
+    pub(super) async fn list_uploads(&self, url: &ObjectUrl) -> Result<Vec<UploadId>> {
+        let (bucket, key) = place(url)?;
+        let list = self
+            .client()
+            .await
+            .list_multipart_uploads()
+            .bucket(bucket)
+            .prefix(key);
+        let answer = list
+            .send()
+            .await
+            .map_err(|e| fault(Doing::Writing, url, &e))?;
+        let ours = answer
+            .uploads()
+            .iter()
+            .filter(|upload| upload.key() == Some(key));
+        Ok(ours
+            .filter_map(|upload| upload.upload_id())
+            .map(|id| UploadId(id.into()))
+            .collect())
+    }
+
     pub(super) async fn delete_object(&self, url: &ObjectUrl) -> Result<()> {
         let (bucket, key) = place(url)?;
         let delete = self.client().await.delete_object().bucket(bucket).key(key);
