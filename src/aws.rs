@@ -90,5 +90,9 @@ pub fn is_credentials_code(code: &str) -> bool {
             | "UnrecognizedClientException"
             | "RequestTimeTooSkewed"
             | "IncompleteSignature"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "AuthorizationHeaderMalformed"
     )
 }

@@ -33,7 +33,8 @@ pub struct Pool {
 struct Shelf {
     free: BTreeMap<usize, Vec<Vec<u8>>>,
     allocated_bytes: usize,
-    made: usize,
+    /// Buffers handed out so far: staggers their starts.
+    turn: usize,
 }
 
 /// Part of the budget, held by one job.
@@ -113,15 +114,16 @@ impl Pool {
     fn take(&self, capacity: usize) -> (Vec<u8>, usize) {
         let mut shelf = self.shelf();
         if let Some(memory) = shelf.free.get_mut(&capacity).and_then(Vec::pop) {
-            return (memory, shelf.made);
+            shelf.turn += 1;
+            return (memory, shelf.turn);
         }
         let bytes = capacity + SLACK_BYTES;
         while shelf.allocated_bytes + bytes > self.budget_bytes && shelf.drop_one() {}
         shelf.allocated_bytes += bytes;
-        shelf.made += 1;
-        let made = shelf.made;
+        shelf.turn += 1;
+        let turn = shelf.turn;
         drop(shelf);
-        (vec![0; bytes], made)
+        (vec![0; bytes], turn)
     }
 
     fn give(&self, memory: Vec<u8>) {
@@ -144,9 +146,9 @@ impl Shelf {
 impl Reservation {
     /// A buffer that can hold `bytes`; its length is 0. The caller keeps within what it reserved.
     pub fn buffer(self: &Arc<Self>, bytes: usize) -> PartBuffer {
-        let (memory, made) = self.pool.take(capacity(bytes));
+        let (memory, turn) = self.pool.take(capacity(bytes));
         let aligned = memory.as_ptr().align_offset(ALIGN_BYTES);
-        let stagger = made * STAGGER_BYTES % (SLACK_BYTES - 2 * ALIGN_BYTES);
+        let stagger = turn * STAGGER_BYTES % (SLACK_BYTES - 2 * ALIGN_BYTES);
         let start = aligned + stagger - stagger % ALIGN_BYTES;
         PartBuffer {
             pool: Arc::clone(&self.pool),

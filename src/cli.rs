@@ -42,7 +42,8 @@ Examples:
   ciphermill submit job.json --wait                  publish a job and follow it
   ciphermill encrypt --mode cobblestone --key-file k film.mp4 film.mp4.cob
 
-Exit codes: 0 done, 1 job failed, 2 usage, 65 bad data, 69 a dependency is down, 75 try again, 78 bad settings.";
+Exit codes: 0 done, 1 job failed, 2 usage, 65 bad data, 69 a dependency is down, 70 a bug,
+75 try again, 78 bad settings.";
 
 /// Verbs for people show results, not log lines, unless the settings say otherwise.
 const QUIET: &str = "error";
@@ -123,7 +124,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             start::block_on(submit::run(options, settings, json))
         }
         Verb::Work(options) => {
-            let settings = load(options.flags(), "info")?;
+            let mut flags = options.flags();
+            if json {
+                flags.push(("log.format", "json".into()));
+            }
+            let settings = load(flags, "info")?;
             start::block_on(work::run(options, settings))
         }
     }

@@ -102,10 +102,10 @@ codes! {
         "the key service does not answer: check its endpoint, network and credentials";
     KeyRegionDown = "key_region_down", Transient, 75,
         "the key service does not answer in the region that the job names: check `region`";
-    KeyringMissing = "keyring_missing", Permanent, 78,
+    KeyringMissing = "keyring_missing", Transient, 78,
         "create one with `ciphermill keys create`, or set `keyring.file`";
-    KeyringBroken = "keyring_broken", Permanent, 78,
-        "the keyring file is damaged: restore it from a backup";
+    KeyringBroken = "keyring_broken", Transient, 78,
+        "only its owner may read it (chmod 600); a damaged one is restored from a backup";
 
     // Data
     DecryptFailed = "decrypt_failed", Permanent, 65,
@@ -124,6 +124,8 @@ codes! {
         "create the bucket or correct its name";
     BucketNotAllowed = "bucket_not_allowed", Permanent, 1,
         "add the bucket to `worker.allow_buckets`";
+    ReservedPlace = "reserved_place", Permanent, 1,
+        "choose a key or path outside of `worker.ledger_prefix`: it is the worker's own";
     FileNotAllowed = "file_not_allowed", Permanent, 1,
         "file:// from a broker needs `worker.file_root`, and a path below it";
     ReplyNotAllowed = "reply_not_allowed", Permanent, 1,
@@ -160,6 +162,10 @@ codes! {
         "RabbitMQ does not answer: check `amqp.urls`, credentials and TLS";
     TopologyMissing = "topology_missing", Permanent, 78,
         "create it with `ciphermill work --declare` or deploy/rabbitmq/definitions.json";
+    Superseded = "superseded", Transient, 75,
+        "another worker took the same job over: its result counts";
+    DeliveryLost = "delivery_lost", Shutdown, 75,
+        "the broker took the job back and delivers it again";
     Stopping = "worker_stopping", Shutdown, 75,
         "the worker is stopping; the job went back to the queue";
     ToolMissing = "tool_missing", Permanent, 69,

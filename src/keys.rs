@@ -70,6 +70,11 @@ impl Keys {
         })
     }
 
+    /// Whether the key service of the worker's own region answers at all.
+    pub async fn reachable(&self) -> Result<()> {
+        self.kms.reachable().await
+    }
+
     async fn keyring(&self) -> Result<&Keyring> {
         self.keyring
             .get_or_try_init(async || Keyring::open(&self.keyring_file))

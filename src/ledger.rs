@@ -6,6 +6,7 @@
 //! may stand in it, keys never.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Entry {
     pub digest: String,
     /// Whether an IV of the caller's is used: then neither source nor message may ever differ.
     pub given_iv: bool,
+    /// When the attempt began, in seconds since 1970.
+    pub begun: u64,
     /// The source version that was read.
     pub source: Version,
     /// What is being written.
@@ -106,6 +109,26 @@ impl Entry {
     /// Whether it is about this very message.
     pub fn is_of(&self, digest: JobDigest) -> bool {
         JobDigest::parse(&self.digest) == Some(digest)
+    }
+
+    /// Whether both are of the same attempt: each attempt has tokens of its own.
+    pub fn is_same_attempt(&self, other: &Entry) -> bool {
+        let tokens = |entry: &Entry| -> Vec<String> {
+            entry
+                .outputs
+                .iter()
+                .map(|output| output.label.token.clone())
+                .collect()
+        };
+        self.digest == other.digest && tokens(self) == tokens(other)
+    }
+
+    /// Whether it was written less than `time` ago.
+    pub fn is_younger_than(&self, time: Duration) -> bool {
+        let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(self.begun);
+        SystemTime::now()
+            .duration_since(begun)
+            .is_ok_and(|age| age < time)
     }
 
     /// Refuses what would let a given IV meet a second plaintext.

@@ -25,6 +25,7 @@ use crate::buffers::{Pool, Reservation};
 use crate::cipher::cpu::Kernel;
 use crate::engine::Engine;
 use crate::fault::{Code, Fault, Result};
+use crate::job::IfExists;
 use crate::job::check::ParsedJob;
 use crate::job::event::{EventData, OutputResult};
 use crate::keys::Keys;
@@ -102,6 +103,16 @@ struct Begun {
 }
 
 impl Pipeline {
+    /// Whether a dependency that failed a job is really down, asked in a way that owes nothing to
+    /// the job: what only one job's request runs into must not stop all others.
+    pub async fn is_down(&self, fault: &Fault) -> bool {
+        match fault.code {
+            Code::StoreDown => self.stores.s3().reachable().await.is_err(),
+            Code::KeyServiceDown => self.keys.reachable().await.is_err(),
+            _ => true,
+        }
+    }
+
     /// Runs the attempt. Until its outputs are being published it can be stopped at any point, and
     /// publishes nothing then; publishing itself runs to its end, so that it is all or none.
     pub async fn run(&self, attempt: &Attempt<'_>) -> Result<Outcome> {
@@ -111,7 +122,7 @@ impl Pipeline {
         let stopped = stopped(attempt);
         tokio::pin!(stopped);
         let recalled = tokio::select! {
-            recalled = self.recall(attempt.parsed) => recalled?,
+            recalled = self.recall(attempt) => recalled?,
             fault = &mut stopped => return Err(fault),
         };
         let recalled = match recalled {
@@ -134,7 +145,7 @@ impl Pipeline {
         };
         let done = match moved {
             Ok(plain_bytes) => self
-                .publish(job, &mut begun.staged)
+                .publish(attempt.parsed, &begun.plan, &mut begun.staged)
                 .await
                 .map(|outputs| (plain_bytes, outputs)),
             Err(fault) => Err(fault),
@@ -187,7 +198,7 @@ impl Pipeline {
         let prepared = self
             .prepare(parsed, &plan, &source, keys, &reservation)
             .await?;
-        let staged = self.stage(parsed, &plan, prepared, &done).await?;
+        let staged = self.stage(parsed, &plan, &source, prepared, done).await?;
         Ok(Begun {
             plan,
             source,
@@ -196,13 +207,9 @@ impl Pipeline {
         })
     }
 
-    /// Remembers what is about to be written, and moves the bytes; returns the plaintext's length.
+    /// Moves the bytes; returns the plaintext's length.
     async fn transfer(&self, attempt: &Attempt<'_>, begun: &mut Begun) -> Result<u64> {
         let job = &attempt.parsed.job;
-        if begun.plan.ledger {
-            let entry = begun.staged.entry(attempt.parsed, &begun.source);
-            self.ledger(job).write(&entry).await?;
-        }
         let flow = Flow {
             engine: Arc::clone(&self.engine),
             source: begun.source.clone(),
@@ -214,36 +221,67 @@ impl Pipeline {
         flow.run(&begun.staged).await
     }
 
-    /// Publishes all outputs together. A required one that fails fails the job.
+    /// Publishes all outputs together, those that may be refused because something is there first.
+    /// A required one that fails fails the job.
     async fn publish(
         &self,
-        job: &crate::job::Job,
+        parsed: &ParsedJob,
+        plan: &Plan,
         staged: &mut Staged,
     ) -> Result<Vec<OutputResult>> {
+        if plan.ledger && !self.is_ours(parsed, staged).await? {
+            return Err(Fault::new(
+                Code::Superseded,
+                "another attempt at this job is under way",
+            ));
+        }
         let engine = self.engine.name();
-        let commits = staged.outputs.iter_mut().zip(&job.outputs).enumerate();
-        let results = join_all(commits.map(|(index, (staged, output))| async move {
-            let result = staged.commit(output, engine).await;
-            result.map_err(|fault| fault.at(format!("/outputs/{index}")))
-        }));
-        results.await.into_iter().collect()
+        let outputs = &parsed.job.outputs;
+        for (index, output) in outputs
+            .iter()
+            .enumerate()
+            .filter(|(_, o)| o.if_exists == IfExists::Fail)
+        {
+            staged.outputs[index].commit(index, output, engine).await?;
+        }
+        let commits = staged.outputs.iter_mut().zip(outputs).enumerate();
+        let results = commits.map(|(index, (staged, output))| staged.commit(index, output, engine));
+        join_all(results).await.into_iter().collect()
     }
 
-    /// Aborts what was staged. What could not be aborted stays in the ledger; an IV of the caller's
-    /// does too.
+    /// Whether the ledger still speaks of this attempt. A broker that lost us gives the job to
+    /// another worker, whose attempt replaces ours.
+    async fn is_ours(&self, parsed: &ParsedJob, staged: &Staged) -> Result<bool> {
+        let entry = self.ledger(&parsed.job).read().await?;
+        Ok(entry.is_some_and(|entry| entry.is_same_attempt(&staged.entry)))
+    }
+
+    /// Aborts what was staged, and forgets the job. An IV of the caller's is never forgotten, nor is
+    /// an output that is visible, or may be.
     async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
         join_all(staged.outputs.iter_mut().map(StagedOutput::abort)).await;
-        let kept = staged.given_iv || staged.outputs.iter().any(|output| output.is_published());
-        if plan.ledger
-            && !kept
-            && let Err(fault) = self.ledger(&parsed.job).remove().await
-        {
+        let visible = staged.outputs.iter().any(StagedOutput::may_be_published);
+        if !plan.ledger || visible {
+            return;
+        }
+        let forgotten = async {
+            if !self.is_ours(parsed, staged).await? {
+                return Ok(());
+            }
+            if !staged.entry.given_iv {
+                return self.ledger(&parsed.job).remove().await;
+            }
+            let mut entry = staged.entry.clone();
+            entry.outputs.clear();
+            self.ledger(&parsed.job).write(&entry).await
+        };
+        if let Err(fault) = forgotten.await {
             tracing::warn!(code = fault.code.as_str(), detail = %fault.message, "a ledger entry was left behind");
         }
     }
 
-    /// The result goes into the ledger last. If that fails the outputs still carry their labels,
-    /// and the next delivery finds them by those.
+    /// The result goes into the ledger last. If that fails, the next delivery finds the outputs by
+    /// their labels, or their inodes.
     async fn remember_result(
         &self,
         parsed: &ParsedJob,
@@ -254,12 +292,9 @@ impl Pipeline {
         if !plan.ledger {
             return;
         }
-        let Some(entry) = staged.last_entry() else {
-            return;
-        };
         let entry = Entry {
             result: Some(Box::new(data.clone())),
-            ..entry
+            ..staged.entry.clone()
         };
         if let Err(fault) = self.ledger(&parsed.job).write(&entry).await {
             tracing::warn!(code = fault.code.as_str(), detail = %fault.message, "the result was not remembered");

@@ -10,7 +10,7 @@ pub mod reuse;
 use crate::buffers::Pool;
 use crate::cipher::{Form, gcm};
 use crate::fault::{Code, Fault, Result};
-use crate::job::{Encryption, Job, Mode};
+use crate::job::{Encryption, Job, Mode, Output};
 use crate::settings;
 use crate::store::Facts;
 
@@ -32,6 +32,8 @@ pub struct Limits {
     pub slots: usize,
     /// Bytes that all buffers together may take.
     pub budget_bytes: usize,
+    /// The store wants all parts of an upload but the last to have one size.
+    pub equal_parts: bool,
 }
 
 impl Limits {
@@ -42,6 +44,7 @@ impl Limits {
             parts_in_flight: settings.s3.requests_in_flight,
             slots: settings.worker.slots,
             budget_bytes: settings.worker.budget_bytes,
+            equal_parts: settings.s3.flavour.wants_equal_parts(),
         }
     }
 }
@@ -108,6 +111,9 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
         .min(parts as usize)
         .max(1);
     let multipart = parts > 1;
+    if multipart && limits.equal_parts {
+        refuse_unequal_parts(job)?;
+    }
     Ok(Plan {
         source,
         sealed_bytes: facts.len,
@@ -118,7 +124,8 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
         lanes,
         reserve_bytes: lanes * lane_bytes,
         multipart,
-        ledger: multipart || job.outputs.len() > 1 || needs_memory(job),
+        // A CBC source's length is only known at its end, so no label can tell it.
+        ledger: multipart || job.outputs.len() > 1 || needs_memory(job) || source == Form::Cbc,
     })
 }
 
@@ -145,6 +152,20 @@ fn part_bytes(plain_bytes: u64, limits: &Limits) -> Result<u64> {
         return Err(Fault::new(Code::PartTooLarge, message).at("/input"));
     }
     Ok(part_bytes)
+}
+
+/// A cobblestone object's header makes its first part longer than the others.
+fn refuse_unequal_parts(job: &Job) -> Result<()> {
+    let unequal = |output: &Output| form(output.encryption.as_ref()) == Form::Cobblestone;
+    let Some(index) = job
+        .outputs
+        .iter()
+        .position(|o| o.url.bucket().is_some() && unequal(o))
+    else {
+        return Ok(());
+    };
+    let message = "this store wants parts of one size, which cobblestone objects of several parts do not have";
+    Err(Fault::new(Code::Unsupported, message).at(format!("/outputs/{index}/encryption/mode")))
 }
 
 /// Fails before the transfer when the length alone breaks the producer's promise.
@@ -213,6 +234,7 @@ mod tests {
         parts_in_flight: 6,
         slots: 2,
         budget_bytes: 256 << 20,
+        equal_parts: false,
     };
 
     fn job(encryption: &str) -> Job {

@@ -81,6 +81,9 @@ pub trait Handle: Send + Sync {
     /// See [`Delivery::publish`].
     fn publish(&self, event: Outgoing) -> BoxFuture<'_, Result<Published>>;
 
+    /// See [`Delivery::lost`].
+    fn lost(&self) -> BoxFuture<'_, ()>;
+
     /// See [`Delivery::settle`].
     fn settle(self: Box<Self>, settlement: Settlement) -> BoxFuture<'static, Result<bool>>;
 }
@@ -127,6 +130,12 @@ impl Delivery {
     /// could not be.
     pub async fn publish(&self, event: Outgoing) -> Result<Published> {
         self.handle.publish(event).await
+    }
+
+    /// Waits until the delivery has ended by itself: whatever is done for it from then on is done
+    /// by another worker too.
+    pub async fn lost(&self) {
+        self.handle.lost().await;
     }
 
     /// Ends the delivery. False: it had ended by itself (a lost connection, the broker's timeout),

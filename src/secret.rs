@@ -10,12 +10,13 @@ use zeroize::Zeroizing;
 use crate::fault::{Code, Fault, Result};
 
 /// Key bytes on the heap, zeroed on drop.
-pub struct Secret(Zeroizing<Box<[u8]>>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes over. The vector must not have been reallocated while it held key material.
+    /// Takes the bytes over, where they are: moving them would leave a copy behind. The vector must
+    /// not have been reallocated while it held key material.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Secret(Zeroizing::new(bytes.into_boxed_slice()))
+        Secret(Zeroizing::new(bytes))
     }
 
     /// `bytes` fresh random bytes from the operating system.

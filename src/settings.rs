@@ -149,7 +149,9 @@ impl Settings {
     /// Reads file, environment and flags. `file` must exist when given; `./ciphermill.toml` is read
     /// if it is there.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Settings> {
-        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         let file = file.map(Path::to_path_buf).or_else(|| {
             let default = PathBuf::from("ciphermill.toml");
             default.exists().then_some(default)
@@ -200,6 +202,11 @@ impl Flavour {
             Flavour::Garage => Some(false),
             Flavour::Ceph | Flavour::Generic => None,
         }
+    }
+
+    /// Whether all parts of an upload but the last must have one size.
+    pub fn wants_equal_parts(self) -> bool {
+        self == Flavour::R2
     }
 
     /// Whether uploads can carry a CRC-64/NVME over the whole object.

@@ -26,6 +26,7 @@ pub struct Sink {
     store: Arc<dyn Store>,
     url: ObjectUrl,
     new: NewObject,
+    check_absent: bool,
     stage: Stage,
 }
 
@@ -40,12 +41,14 @@ enum Stage {
 }
 
 impl Sink {
-    /// Stages an object; `multipart` begins an upload.
+    /// Stages an object; `multipart` begins an upload. `check_absent`: refuse to replace an object,
+    /// although the store does not keep `if_absent` by itself.
     pub async fn begin(
         store: Arc<dyn Store>,
         url: ObjectUrl,
         new: NewObject,
         multipart: bool,
+        check_absent: bool,
     ) -> Result<Sink> {
         let stage = if multipart {
             let upload = Some(store.begin(&url, &new).await?);
@@ -60,6 +63,7 @@ impl Sink {
             store,
             url,
             new,
+            check_absent,
             stage,
         })
     }
@@ -97,6 +101,7 @@ impl Sink {
 
     /// Publishes the object and returns what the store then says of it.
     pub async fn commit(&mut self) -> Result<Facts> {
+        self.check_absent().await?;
         let published = match &self.stage {
             Stage::Whole(whole) => {
                 let staged = whole.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -138,15 +143,26 @@ impl Sink {
             fault.code,
             Code::OutputExists | Code::SourceNotFound | Code::StoreDown | Code::StoreRejected
         );
-        let token = self.new.metadata.get(TOKEN);
-        if doubtful && token.is_some() {
-            let facts = self.store.head(&self.url, None).await;
-            if facts.is_ok_and(|facts| facts.metadata.get(TOKEN) == token) {
+        let Some(token) = self.new.metadata.get(TOKEN).filter(|_| doubtful) else {
+            return Err(upload_gone(fault));
+        };
+        match self.store.head(&self.url, None).await {
+            Ok(facts) if facts.metadata.get(TOKEN) == Some(token) => {
                 tracing::info!(url = %self.url, "an answer was lost: the object is there and is ours");
-                return Ok(());
+                Ok(())
             }
+            // Nobody can tell now: the next attempt will look again.
+            Err(unknown) if unknown.retryable() => Err(unknown),
+            _ => Err(upload_gone(fault)),
         }
-        Err(upload_gone(fault))
+    }
+
+    /// A store that does not keep `if_absent` itself is asked as late as possible.
+    async fn check_absent(&self) -> Result<()> {
+        if self.check_absent {
+            refuse_existing(self.store.as_ref(), &self.url).await?;
+        }
+        Ok(())
     }
 
     async fn facts(&self) -> Result<Facts> {
@@ -174,6 +190,18 @@ impl Drop for Sink {
             let (store, url) = (Arc::clone(&self.store), self.url.clone());
             runtime.spawn(async move { abort(store.as_ref(), &url, &upload).await });
         }
+    }
+}
+
+/// Refuses when something is there. A store that cannot say is no proof that nothing is.
+pub async fn refuse_existing(store: &dyn Store, url: &ObjectUrl) -> Result<()> {
+    match store.head(url, None).await {
+        Ok(_) => Err(Fault::new(
+            Code::OutputExists,
+            format!("{url} is there already"),
+        )),
+        Err(fault) if fault.code == Code::SourceNotFound => Ok(()),
+        Err(fault) => Err(fault),
     }
 }
 

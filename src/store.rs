@@ -87,6 +87,15 @@ impl NewObject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadId(pub String);
 
+/// An upload that a store shows.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// What it is called.
+    pub id: UploadId,
+    /// When it was begun.
+    pub begun: SystemTime,
+}
+
 /// One part to upload.
 #[derive(Clone, Copy, Debug)]
 pub struct PartPlace {
@@ -191,7 +200,7 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'a, Result<Aborted>>;
 
     /// Uploads of this very object that are under way.
-    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<UploadId>>>;
+    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Upload>>>;
 
     /// Removes an object; no fault when there is none.
     fn delete<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<()>>;

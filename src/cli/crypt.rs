@@ -20,7 +20,7 @@ use self::ciphers::{decryptor, encryptor};
 use self::out::Out;
 use self::pieces::{Piece, Reader};
 use super::keys::read_key;
-use super::show;
+use super::{show, start};
 use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
 use crate::cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
@@ -86,6 +86,28 @@ fn mode(text: &str) -> std::result::Result<Mode, String> {
     Mode::from_name(text).ok_or_else(|| format!("expected one of {names}"))
 }
 
+impl Options {
+    /// Most plaintext bytes under one key and IV: GCM's own limit, and the end of a 32-bit counter.
+    fn most_bytes(&self) -> u64 {
+        let short_iv = self.iv.as_ref().is_some_and(|iv| iv.len() == 24);
+        match self.mode {
+            Mode::AesGcm => gcm::MAX_BYTES,
+            Mode::AesCtr if short_iv => (16 << 32) - 16 * u64::from(self.ctr_start),
+            _ => u64::MAX,
+        }
+    }
+}
+
+fn check_length(piece: &Piece, most_bytes: u64) -> Result<()> {
+    let end = piece.at.offset + (piece.buffer.len() as u64).min(PART_BYTES as u64);
+    if end <= most_bytes {
+        return Ok(());
+    }
+    let message =
+        format!("the input is longer than the {most_bytes} bytes that one key and iv can take");
+    Err(Fault::new(Code::CounterWrap, message))
+}
+
 /// What a run needs, besides its ciphers.
 struct Run {
     engine: CpuEngine,
@@ -120,6 +142,8 @@ pub async fn run(options: Options, direction: Direction, json: bool) -> Result<E
     let reservation = Pool::new(cost * 2 * (lanes + 2))
         .reserve(cost * 2 * (lanes + 2))
         .await?;
+    // IN first: a run that cannot begin leaves nothing of OUT.
+    let input = Reader::open(&options.r#in).await?;
     let out = Out::open(&options.out).await?;
     let run = Run {
         engine: CpuEngine::start(0)?,
@@ -127,16 +151,21 @@ pub async fn run(options: Options, direction: Direction, json: bool) -> Result<E
         lanes,
         out,
     };
-    let input = Reader::open(&options.r#in).await?;
-    let moved = match direction {
-        Direction::Encrypt => match encryptor(&options, &key, iv, &context) {
-            Ok((encryptor, iv)) => run.encrypt(input, encryptor).await.map(|bytes| (bytes, iv)),
-            Err(fault) => Err(fault),
-        },
-        Direction::Decrypt => {
-            let bytes = run.decrypt(input, &options, &key, iv, &context).await;
-            bytes.map(|bytes| (bytes, None))
+    let moving = async {
+        match direction {
+            Direction::Encrypt => {
+                let (encryptor, iv) = encryptor(&options, &key, iv, &context)?;
+                Ok((run.encrypt(input, encryptor, &options).await?, iv))
+            }
+            Direction::Decrypt => Ok((
+                run.decrypt(input, &options, &key, iv, &context).await?,
+                None,
+            )),
         }
+    };
+    let moved = tokio::select! {
+        moved = moving => moved,
+        fault = start::interrupted() => Err(fault),
     };
     let (bytes, iv) = run.out.end(moved).await?;
     let seconds = started.elapsed().as_secs_f64();
@@ -168,23 +197,14 @@ fn tell(options: &Options, iv: Option<&[u8]>, bytes: u64, seconds: f64, json: bo
 }
 
 impl Run {
-    async fn encrypt(&self, input: Reader, encryptor: Encryptor) -> Result<u64> {
+    async fn encrypt(&self, input: Reader, encryptor: Encryptor, options: &Options) -> Result<u64> {
         let encryptor = Arc::new(encryptor);
         let pieces = input.pieces(Form::Plain, PART_BYTES, Arc::clone(&self.reservation));
-        let limit = if encryptor.form() == Form::Gcm {
-            gcm::MAX_BYTES
-        } else {
-            u64::MAX
-        };
+        let limit = options.most_bytes();
         let serial = encryptor.is_serial();
         let work = pieces.map(|piece| async {
             let piece = piece?;
-            if piece.at.offset + piece.buffer.len() as u64 > limit {
-                return Err(Fault::new(
-                    Code::GcmTooLarge,
-                    "the input is longer than aes-gcm can take under one iv",
-                ));
-            }
+            check_length(&piece, limit)?;
             let range = (0, piece.buffer.len());
             let plain = Plaintext {
                 part: Arc::new(piece.buffer),
@@ -252,8 +272,11 @@ impl Run {
     ) -> Result<u64> {
         let decryptor = Arc::new(decryptor(&mut input, options, key, iv, context).await?);
         let pieces = input.pieces(decryptor.form(), PART_BYTES, Arc::clone(&self.reservation));
+        let limit = options.most_bytes();
         let work = pieces.map(|piece| async {
-            let Piece { at, buffer } = piece?;
+            let piece = piece?;
+            check_length(&piece, limit)?;
+            let Piece { at, buffer } = piece;
             let (buffer, opened) =
                 engine::decrypt(&self.engine, Arc::clone(&decryptor), at, buffer).await?;
             Ok::<_, Fault>((at, buffer, opened))

@@ -42,7 +42,7 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
     let cancel = CancellationToken::new();
     let on_signal = cancel.clone();
     tokio::spawn(async move {
-        let _ = tokio::signal::ctrl_c().await;
+        start::interrupted().await;
         on_signal.cancel();
     });
     let mut code = 0;

@@ -14,7 +14,7 @@ use crate::job::event::FaultReport;
 /// Shows a fault and gives its exit code.
 pub fn fault(fault: &Fault, json: bool) -> ExitCode {
     if json {
-        line(&json!({ "error": FaultReport::from(fault) }));
+        eprintln!("{}", json!({ "error": FaultReport::from(fault) }));
     } else {
         eprintln!("error: {}", describe(fault));
         eprintln!("help: {}", fault.code.help());

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::aws::Aws;
 use crate::buffers::Pool;
 use crate::cipher::cpu;
@@ -26,6 +28,21 @@ pub fn block_on(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode
     // Aborts of dropped uploads run in the background: they get a moment.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn interrupted() -> Fault {
+    let fault =
+        |e: std::io::Error| Fault::new(Code::Internal, format!("cannot watch signals: {e}"));
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => return fault(error),
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Fault::new(Code::Stopping, "interrupted")
 }
 
 /// The pipeline that these settings describe; files as `access` allows.

@@ -129,14 +129,12 @@ fn watch_signals(stop: CancellationToken, abort: CancellationToken, drain: Durat
     let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
     tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, () = stop.cancelled() => {} }
-        if !stop.is_cancelled() {
-            tracing::info!(
-                drain_seconds = drain.as_secs(),
-                "stopping: running jobs may finish"
-            );
-            stop.cancel();
-        }
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!(
+            drain_seconds = drain.as_secs(),
+            "stopping: running jobs may finish"
+        );
+        stop.cancel();
         tokio::select! {
             _ = terminate.recv() => {},
             _ = interrupt.recv() => {},
@@ -170,7 +168,7 @@ async fn serve_admin(
     let pool = Arc::clone(&pipeline.pool);
     let ready: observe::health::Ready = Arc::new(move || {
         observe::budget(pool.budget_bytes(), pool.reserved_bytes());
-        QUEUE.get().is_some_and(|queue| queue.ready())
+        QUEUE.get().is_some_and(|queue| queue.ready()) && observe::is_consuming()
     });
     let address = observe::health::serve(listen, ready).await;
     let address = address.map_err(|e| {
@@ -190,8 +188,15 @@ async fn sweep(settings: Settings, name: String, stop: CancellationToken) {
         };
         let text = format!("the broker gave the message up ({})", message.reason);
         let fault = Fault::new(Code::AttemptsExhausted, text);
+        let mut reply_to = None;
         let event = match check::parse(&message.body) {
             Ok(parsed) => {
+                let allowed = &settings.worker.allow_reply_queues;
+                reply_to = parsed
+                    .job
+                    .reply_to
+                    .clone()
+                    .filter(|queue| allowed.contains(queue));
                 let state = crate::job::event::State::Failed;
                 report::event(
                     &context,
@@ -206,7 +211,7 @@ async fn sweep(settings: Settings, name: String, stop: CancellationToken) {
                 report::rejected(&context, rejection.job_id.as_deref(), digest, &[fault])
             }
         };
-        tell::outgoing(&event, true, None).ok()
+        tell::outgoing(&event, true, reply_to).ok()
     };
     let mut queue: Option<DeadLetters> = None;
     while !stop.is_cancelled() {

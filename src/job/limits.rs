@@ -37,8 +37,8 @@ pub const CONTEXT_ENTRIES: usize = 16;
 pub const CONTEXT_BYTES: usize = 1024;
 /// Cobblestone context, in bytes.
 pub const COBBLESTONE_CONTEXT_BYTES: usize = 1024;
-/// User metadata: names and values together, in bytes (S3 allows 2 KiB; 512 are kept for our own).
-pub const METADATA_BYTES: usize = 1536;
+/// User metadata: names and values together, in bytes (S3 allows 2 KiB; 768 are kept for our own).
+pub const METADATA_BYTES: usize = 1280;
 /// Object tags (S3).
 pub const TAGS: usize = 10;
 /// Tag key, in characters (S3).

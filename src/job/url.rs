@@ -70,6 +70,14 @@ fn parse_s3(rest: &str) -> Result<ObjectUrl, String> {
     if !well_formed {
         return Err("the bucket name must be 3 to 63 of a-z, 0-9, '.' and '-'".into());
     }
+    // Names that the SDK takes for access points, Object Lambda or directory buckets, and sends
+    // elsewhere than to the configured endpoint.
+    let special = [
+        "-s3alias", "--ol-s3", "--x-s3", "--xa-s3", "--op-s3", ".mrap",
+    ];
+    if special.iter().any(|suffix| bucket.ends_with(suffix)) {
+        return Err("the bucket name has a suffix that S3 reserves".into());
+    }
     if key.is_empty() {
         return Err("the key is empty".into());
     }
@@ -169,6 +177,7 @@ mod tests {
             "file:///a//b",
             "s3://abc/a\nb",
             "s3://-ab/x",
+            "s3://a--x-s3/k",
         ] {
             assert!(ObjectUrl::parse(text).is_err(), "{text:?} was accepted");
         }

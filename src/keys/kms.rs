@@ -17,6 +17,9 @@ use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKms, KmsKey};
 use crate::secret::Secret;
 
+/// Clients kept, one a region. Jobs name regions, so there must be a bound.
+const MOST_REGIONS: usize = 64;
+
 /// KMS in as many regions as jobs name.
 pub struct Kms {
     aws: Aws,
@@ -114,10 +117,22 @@ impl Kms {
             let region = region.or_else(|| config.region().cloned());
             Client::from_conf(builder.region(region).build())
         };
+        if clients.len() >= MOST_REGIONS {
+            clients.clear();
+        }
         clients
             .entry(region.map(Into::into))
             .or_insert_with(build)
             .clone()
+    }
+
+    /// Whether the service of the worker's own region answers at all.
+    pub async fn reachable(&self) -> Result<()> {
+        let answer = self.client(None).await.list_keys().limit(1).send().await;
+        match answer.map_err(|e| fault(&e, false)) {
+            Err(fault) if fault.code == Code::KeyServiceDown => Err(fault),
+            _ => Ok(()),
+        }
     }
 
     /// A name on the list matches itself, and an ARN that ends with it.
@@ -125,11 +140,10 @@ impl Kms {
         let Some(allow) = &self.allow else {
             return true;
         };
-        allow.iter().any(|name| {
-            key == name
-                || key.ends_with(&format!(":key/{name}"))
-                || key.ends_with(&format!(":{name}"))
-        })
+        // An ARN of a key names one key; an ARN of an alias could be any account's.
+        allow
+            .iter()
+            .any(|name| key == name || key.ends_with(&format!(":key/{name}")))
     }
 }
 
@@ -180,7 +194,7 @@ where
         Code::KeyServiceDown
     };
     let fault_code = if aws::is_credentials_code(code) {
-        Code::KeyServiceDown
+        down
     } else {
         classify(status, code, down)
     };
@@ -196,8 +210,9 @@ fn classify(status: u16, code: &str, down: Code) -> Code {
         "DisabledException" | "KMSInvalidStateException" => Code::KeyDisabled,
         "NotFoundException" => Code::KeyNotFound,
         "AccessDeniedException" => Code::KeyDenied,
-        "KeyUnavailableException"
-        | "DependencyTimeoutException"
+        // The store behind this one key is out of reach: not an outage of the service.
+        "KeyUnavailableException" => Code::KeyRegionDown,
+        "DependencyTimeoutException"
         | "KMSInternalException"
         | "ThrottlingException"
         | "LimitExceededException" => down,
@@ -235,7 +250,8 @@ mod tests {
         );
         assert!(kms.allows("1234"));
         assert!(kms.allows("arn:aws:kms:eu-west-1:111122223333:key/1234"));
-        assert!(kms.allows("arn:aws:kms:eu-west-1:111122223333:alias/media"));
+        assert!(kms.allows("alias/media"));
+        assert!(!kms.allows("arn:aws:kms:eu-west-1:111122223333:alias/media"));
         assert!(!kms.allows("arn:aws:kms:eu-west-1:111122223333:key/99991234"));
         assert!(!kms.allows("12345"));
     }

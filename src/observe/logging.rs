@@ -1,6 +1,8 @@
 //! Log lines: text for people or one JSON object per line, on standard error. The message is
 //! constant; what varies stands in fields.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -8,12 +10,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub fn start(json: bool, level: &str) {
     // The AMQP client reports every closed socket by itself; our own lines say what follows from
     // it.
-    let filter = EnvFilter::try_new(format!("{level},lapin=off,aws_config=warn"))
+    let filter = EnvFilter::try_new(format!("{level},lapin=off,aws_config=warn,aws_smithy_runtime=info,aws_smithy_http_client=info,hyper=info"))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(filter)
-        .with_target(false);
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     // A second call (in tests) keeps the first subscriber.
     let _ = if json {
         lines.json().flatten_event(true).finish().try_init()

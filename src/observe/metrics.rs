@@ -147,6 +147,11 @@ pub fn job_recognised() {
     table().recognised.inc();
 }
 
+/// Whether jobs are taken now.
+pub fn is_consuming() -> bool {
+    table().gate.get() == 1
+}
+
 /// All metrics in the OpenMetrics text format.
 pub fn text() -> String {
     let mut text = String::new();

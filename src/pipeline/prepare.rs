@@ -9,7 +9,7 @@ use crate::buffers::Reservation;
 use crate::cipher::cobblestone::{HEADER_BYTES, Salt};
 use crate::cipher::ctr::CounterStart;
 use crate::cipher::{Decryptor, Encryptor, Form, block};
-use crate::fault::Result;
+use crate::fault::{Code, Result};
 use crate::job::check::ParsedJob;
 use crate::job::{Base64, Encryption, Job, Mode, Output};
 use crate::keys::DataKey;
@@ -106,7 +106,11 @@ impl Pipeline {
         let decryptor = self
             .decryptor(job, source, keys.input.as_ref(), reservation)
             .await;
-        let decryptor = decryptor.map_err(|fault| fault.at("/input/encryption"))?;
+        let decryptor = decryptor.map_err(|fault| match fault.code {
+            // All failed decryptions look the same.
+            Code::DecryptFailed => fault.at("/input"),
+            _ => fault.at("/input/encryption"),
+        })?;
         Ok(Prepared {
             decryptor: Arc::new(decryptor),
             outputs,

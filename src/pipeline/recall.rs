@@ -1,23 +1,26 @@
 //! Recall: what earlier attempts at the same job left (P3, P5, P6).
 //!
-//! A finished job is recognised, by its ledger entry or by the label of its object, and nothing is
-//! uploaded again. Of an unfinished one the outputs that were published are kept, and every other
-//! upload is aborted.
+//! A finished job is recognised, by its ledger entry or by the labels of its objects, and nothing
+//! is uploaded again. Of an unfinished one, outputs that were published from the same source are
+//! kept, and every other upload is aborted, before anything can fail the new attempt.
 
-use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::{Attempt, Pipeline};
-use crate::fault::{Code, Result};
+use crate::fault::{Class, Code, Fault, Result};
 use crate::job::check::ParsedJob;
 use crate::job::event::{EventData, InputResult, OutputResult};
-use crate::job::{JobDigest, Output};
+use crate::job::{JobDigest, ObjectUrl, Output};
 use crate::ledger::{Entry, OutputEntry};
-use crate::plan::Plan;
+use crate::plan::{Plan, admit};
 use crate::report::{self, Made};
 use crate::sink::label::Label;
 use crate::sink::{self, TOKEN};
 use crate::source::Source;
-use crate::store::Facts;
+use crate::store::{Facts, files};
+
+/// Clocks of a worker and its store may differ by this much.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// What earlier attempts left, as far as it is known before the source is opened.
 pub(super) enum Recalled {
@@ -27,105 +30,164 @@ pub(super) enum Recalled {
     Unfinished(Remains),
 }
 
-/// The ledger of an unfinished job.
+/// What is left of an unfinished job.
 #[derive(Default)]
 pub(super) struct Remains {
-    entry: Option<Entry>,
     was_read: bool,
+    entry: Option<Entry>,
+    /// Results of outputs that were published, in the job's order.
+    published: Vec<Option<OutputResult>>,
 }
 
 impl Pipeline {
     /// Looks for an earlier attempt: the first output's label when that says it all, else the
     /// ledger.
-    pub(super) async fn recall(&self, parsed: &ParsedJob) -> Result<Recalled> {
-        let job = &parsed.job;
+    pub(super) async fn recall(&self, attempt: &Attempt<'_>) -> Result<Recalled> {
+        let (parsed, job) = (attempt.parsed, &attempt.parsed.job);
         let single = job.outputs.len() == 1 && job.outputs[0].url.bucket().is_some();
         if single
             && let Some((facts, label)) = self.labelled(&job.outputs[0], parsed.digest).await?
         {
-            return Ok(Recalled::Finished(Box::new(from_label(
-                parsed, &facts, &label,
-            ))));
+            let remembered = self
+                .ledger(job)
+                .read()
+                .await?
+                .filter(|entry| entry.is_of(parsed.digest));
+            let result = remembered.and_then(|entry| entry.result);
+            let from_label = || Box::new(from_label(parsed, &facts, &label));
+            return Ok(Recalled::Finished(result.unwrap_or_else(from_label)));
         }
-        if single && !job.gives_iv() {
+        if single && !job.gives_iv() && !attempt.redelivered {
             return Ok(Recalled::Unfinished(Remains::default()));
         }
-        let entry = self.ledger(job).read().await?;
-        if let Some(entry) = &entry
-            && entry.is_of(parsed.digest)
-            && let Some(result) = &entry.result
+        match self.ledger(job).read().await? {
+            None => Ok(Recalled::Unfinished(Remains {
+                was_read: true,
+                ..Remains::default()
+            })),
+            Some(entry) => self.take_up(parsed, entry).await,
+        }
+    }
+
+    /// Takes up where this entry ends: a result, or uploads to be aborted.
+    async fn take_up(&self, parsed: &ParsedJob, entry: Entry) -> Result<Recalled> {
+        if !entry.is_of(parsed.digest) {
+            self.refuse_rival(&entry)?;
+            self.abort_uploads(&entry, |_| true).await;
+            let remains = Remains {
+                was_read: true,
+                entry: Some(entry),
+                published: Vec::new(),
+            };
+            return Ok(Recalled::Unfinished(remains));
+        }
+        if let Some(result) = &entry.result
             && self.still_there(parsed, result).await?
         {
             return Ok(Recalled::Finished(result.clone()));
         }
+        let mut published = Vec::new();
+        for (output, remembered) in parsed.job.outputs.iter().zip(&entry.outputs) {
+            published.push(self.published(output, remembered).await?);
+        }
+        published.resize(parsed.job.outputs.len(), None);
+        if published.iter().all(Option::is_some) {
+            return Ok(Recalled::Finished(Box::new(from_entry(
+                parsed, &entry, published,
+            ))));
+        }
+        self.abort_uploads(&entry, |index| published[index].is_none())
+            .await;
         Ok(Recalled::Unfinished(Remains {
-            entry,
             was_read: true,
+            entry: Some(entry),
+            published,
         }))
     }
 
-    /// Checks a given IV's history, keeps what was published, and aborts every other upload of
-    /// earlier attempts. Returns what was published, by output.
+    /// With the source open: checks a given IV's history, and says which published outputs can be
+    /// kept. Those made from another version of the source are made again.
     pub(super) async fn clear_remains(
         &self,
         attempt: &Attempt<'_>,
         plan: &Plan,
-        remains: Remains,
+        mut remains: Remains,
         source: &Source,
     ) -> Result<Vec<Option<OutputResult>>> {
         let parsed = attempt.parsed;
-        let entry = match remains.was_read || !plan.ledger {
-            true => remains.entry,
-            false => self.ledger(&parsed.job).read().await?,
-        };
         let mut done = vec![None; parsed.job.outputs.len()];
-        let Some(entry) = entry else {
-            if attempt.redelivered && plan.multipart {
-                self.abort_unremembered(parsed).await?;
-            }
+        if !remains.was_read
+            && plan.ledger
+            && let Some(entry) = self.ledger(&parsed.job).read().await?
+            && let Recalled::Unfinished(read) = self.take_up(parsed, entry).await?
+        {
+            remains = read;
+        }
+        let Some(entry) = remains.entry else {
             return Ok(done);
         };
-        entry.check_given_iv(
-            parsed.digest,
-            parsed.job.gives_iv(),
-            &source.facts().version,
-        )?;
-        for remembered in &entry.outputs {
-            let same = |output: &&Output| output.url.to_string() == remembered.url;
-            let output = parsed
-                .job
-                .outputs
-                .iter()
-                .find(same)
-                .filter(|_| entry.is_of(parsed.digest));
-            let published = match output {
-                Some(output) => self.published(output, remembered).await?,
-                None => None,
-            };
-            match (
-                published,
-                parsed.job.outputs.iter().position(|output| same(&output)),
-            ) {
-                (Some(result), Some(index)) => done[index] = Some(result),
-                _ => self.abort_remembered(remembered).await?,
-            }
+        let version = &source.facts().version;
+        entry.check_given_iv(parsed.digest, parsed.job.gives_iv(), version)?;
+        if entry.is_of(parsed.digest) && entry.source == *version {
+            done = remains.published;
+            done.resize(parsed.job.outputs.len(), None);
         }
         Ok(done)
     }
 
-    /// A worker that died between beginning its uploads and remembering them left uploads that no
-    /// ledger names: they are found by their keys.
-    async fn abort_unremembered(&self, parsed: &ParsedJob) -> Result<()> {
-        for output in &parsed.job.outputs {
-            let store = self.stores.of(&output.url);
-            for upload in store.uploads(&output.url).await? {
-                sink::abort(store.as_ref(), &output.url, &upload).await;
+    /// An unfinished entry of another message is somebody else's job, unless it is long dead.
+    fn refuse_rival(&self, entry: &Entry) -> Result<()> {
+        if entry.given_iv
+            || entry.result.is_some()
+            || !entry.is_younger_than(self.worker.reap_after)
+        {
+            return Ok(());
+        }
+        let message = format!(
+            "another job with the id {} is under way or crashed lately",
+            entry.job_id
+        );
+        Err(Fault::new(Code::ReservedByOther, message).at("/id"))
+    }
+
+    /// Aborts what an entry remembers, and what was begun after it was written and never
+    /// remembered. Best effort: the reaper, or the next attempt, looks again.
+    async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) {
+        for (index, remembered) in entry
+            .outputs
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| wanted(*index))
+        {
+            let Ok(url) = ObjectUrl::parse(&remembered.url) else {
+                continue;
+            };
+            if entry.result.is_some() || admit::admit_url(&url, &self.worker, self.files).is_err() {
+                continue;
+            }
+            let store = self.stores.of(&url);
+            if let Some(upload) = &remembered.upload {
+                sink::abort(store.as_ref(), &url, upload).await;
+            } else if let Err(fault) = self.abort_since(&url, entry.begun).await {
+                let code = fault.code.as_str();
+                tracing::warn!(%url, code, index, detail = %fault.message, "cannot look for uploads that a crash left");
+            }
+        }
+    }
+
+    async fn abort_since(&self, url: &ObjectUrl, begun: u64) -> Result<()> {
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(begun);
+        let store = self.stores.of(url);
+        for upload in store.uploads(url).await? {
+            if upload.begun + CLOCK_SKEW >= since {
+                sink::abort(store.as_ref(), url, &upload.id).await;
             }
         }
         Ok(())
     }
 
-    /// The result of an output that an earlier attempt published; its token tells.
+    /// The result of an output that an earlier attempt published; its token tells, or a file's
+    /// inode.
     async fn published(
         &self,
         output: &Output,
@@ -133,30 +195,22 @@ impl Pipeline {
     ) -> Result<Option<OutputResult>> {
         let facts = match self.stores.of(&output.url).head(&output.url, None).await {
             Ok(facts) => facts,
-            Err(fault) if fault.code == Code::SourceNotFound => return Ok(None),
+            Err(fault) if fault.class() == Class::Permanent => return Ok(None),
             Err(fault) => return Err(fault),
         };
-        let ours = facts.metadata.get(TOKEN) == Some(&remembered.label.token);
+        let labelled = facts.metadata.get(TOKEN) == Some(&remembered.label.token);
+        let is_file = output.url.bucket().is_none();
+        let upload = remembered.upload.as_ref().filter(|_| is_file);
+        let ours =
+            labelled || upload.is_some_and(|upload| files::is_upload(upload, &facts.version));
         Ok(ours.then(|| report::written(output, &facts, &remembered.label, &Made::default())))
-    }
-
-    async fn abort_remembered(&self, remembered: &OutputEntry) -> Result<()> {
-        let Some(upload) = &remembered.upload else {
-            return Ok(());
-        };
-        let Ok(url) = crate::job::ObjectUrl::parse(&remembered.url) else {
-            return Ok(());
-        };
-        let store = Arc::clone(self.stores.of(&url));
-        sink::abort(store.as_ref(), &url, upload).await;
-        Ok(())
     }
 
     /// The object and its label, if this very job wrote it.
     async fn labelled(&self, output: &Output, digest: JobDigest) -> Result<Option<(Facts, Label)>> {
         match self.stores.of(&output.url).head(&output.url, None).await {
             Ok(facts) => Ok(Label::read(&facts.metadata, digest).map(|label| (facts, label))),
-            Err(fault) if fault.class() == crate::fault::Class::Permanent => Ok(None),
+            Err(fault) if fault.class() == Class::Permanent => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -180,14 +234,35 @@ impl Pipeline {
 fn from_label(parsed: &ParsedJob, facts: &Facts, label: &Label) -> EventData {
     let output = &parsed.job.outputs[0];
     let bytes = label.plain_bytes.unwrap_or_default();
-    let input = InputResult {
-        url: parsed.job.input.url.to_string(),
-        bytes,
-        ..InputResult::default()
-    };
+    let url = parsed.job.input.url.to_string();
     EventData {
-        input: Some(input),
+        input: Some(InputResult {
+            url,
+            bytes,
+            ..InputResult::default()
+        }),
         outputs: vec![report::written(output, facts, label, &Made::default())],
+        ..EventData::default()
+    }
+}
+
+/// The result of a job all of whose outputs were published before it could be remembered.
+fn from_entry(
+    parsed: &ParsedJob,
+    entry: &Entry,
+    published: Vec<Option<OutputResult>>,
+) -> EventData {
+    let bytes = entry
+        .outputs
+        .iter()
+        .find_map(|output| output.label.plain_bytes);
+    EventData {
+        input: Some(report::input(
+            &parsed.job.input,
+            &entry.source,
+            bytes.unwrap_or_default(),
+        )),
+        outputs: published.into_iter().flatten().collect(),
         ..EventData::default()
     }
 }

@@ -1,7 +1,7 @@
 //! Stage: the outputs of one job, from their beginning in their stores to their publication.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures_util::future::join_all;
 
@@ -17,8 +17,8 @@ use crate::job::{self, IfExists, Output};
 use crate::ledger::{self, Entry, OutputEntry};
 use crate::plan::Plan;
 use crate::report::{self, Made};
-use crate::sink::Sink;
 use crate::sink::label::Label;
+use crate::sink::{self, Sink};
 use crate::source::Source;
 use crate::store::{NewObject, PartPlace, UploadId};
 
@@ -26,8 +26,7 @@ use crate::store::{NewObject, PartPlace, UploadId};
 pub(super) struct Staged {
     pub decryptor: Arc<Decryptor>,
     pub outputs: Vec<StagedOutput>,
-    pub given_iv: bool,
-    entry: Option<Entry>,
+    pub entry: Entry,
 }
 
 /// One output, from begin to publication.
@@ -49,6 +48,8 @@ enum State {
     },
     /// Was published by an earlier attempt, or by this one.
     Published(Box<OutputResult>),
+    /// Nobody knows whether it is visible: the answer to its publication was lost.
+    Unknown,
     /// Not required, and could not even be begun.
     Failed(Fault),
 }
@@ -57,28 +58,31 @@ enum State {
 type Sums = Vec<(i32, Checksum, u64)>;
 
 impl Pipeline {
-    /// Begins every output that was not published by an earlier attempt.
+    /// Begins every output that was not published by an earlier attempt. The attempt is remembered
+    /// before the first upload begins, so that one that nobody remembers can be found.
     pub(super) async fn stage(
         &self,
         parsed: &ParsedJob,
         plan: &Plan,
+        source: &Source,
         prepared: Prepared,
-        done: &[Option<OutputResult>],
+        done: Vec<Option<OutputResult>>,
     ) -> Result<Staged> {
         let job = &parsed.job;
-        let given_iv = job.gives_iv();
-        let begun = prepared
+        let entry = entry(parsed, source, &prepared);
+        if plan.ledger {
+            self.ledger(job).write(&entry).await?;
+        }
+        let made = prepared
             .outputs
             .into_iter()
+            .zip(done)
             .zip(&job.outputs)
-            .enumerate()
-            .map(|(index, (made, output))| {
-                let done = done.get(index).cloned().flatten();
-                async move {
-                    let begun = self.stage_one(parsed, plan, output, made, done).await;
-                    begun.map_err(|fault| fault.at(format!("/outputs/{index}/url")))
-                }
-            });
+            .enumerate();
+        let begun = made.map(|(index, ((made, done), output))| async move {
+            let begun = self.stage_one(parsed, plan, output, made, done).await;
+            begun.map_err(|fault| fault.at(format!("/outputs/{index}/url")))
+        });
         let mut outputs = Vec::new();
         let mut refusal = None;
         for begun in join_all(begun).await {
@@ -90,12 +94,23 @@ impl Pipeline {
         let mut staged = Staged {
             decryptor: prepared.decryptor,
             outputs,
-            given_iv,
-            entry: None,
+            entry,
         };
         if let Some(fault) = refusal {
-            join_all(staged.outputs.iter_mut().map(StagedOutput::abort)).await;
+            self.give_up(parsed, plan, &mut staged).await;
             return Err(fault);
+        }
+        for (remembered, output) in staged.entry.outputs.iter_mut().zip(&staged.outputs) {
+            remembered.upload = output.upload_id();
+        }
+        if plan.ledger
+            && staged
+                .entry
+                .outputs
+                .iter()
+                .any(|output| output.upload.is_some())
+        {
+            self.ledger(job).write(&staged.entry).await?;
         }
         Ok(staged)
     }
@@ -124,7 +139,7 @@ impl Pipeline {
                     fault: Mutex::default(),
                     required: output.required,
                 },
-                Err(fault) if output.required => return Err(fault),
+                Err(fault) if output.required || fault.retryable() => return Err(fault),
                 Err(fault) => State::Failed(fault),
             },
         };
@@ -156,48 +171,38 @@ impl Pipeline {
             if_absent: false,
         };
         label.write(&mut new.metadata, &parsed.job.id, parsed.digest);
+        let mut check_absent = false;
         if output.if_exists == IfExists::Fail {
-            if store.head(&output.url, None).await.is_ok() {
-                return Err(Fault::new(
-                    Code::OutputExists,
-                    format!("{} is there already", output.url),
-                ));
-            }
+            sink::refuse_existing(store.as_ref(), &output.url).await?;
             let probe = format!("probe-{}", uuid::Uuid::new_v4().simple());
             let probe = ledger::place(&output.url, &self.worker.ledger_prefix, &probe);
             new.if_absent = store.keeps_if_absent(&probe).await?;
+            check_absent = !new.if_absent;
         }
-        Sink::begin(store, output.url.clone(), new, plan.multipart).await
+        let uploads = plan.multipart || output.url.bucket().is_none();
+        Sink::begin(store, output.url.clone(), new, uploads, check_absent).await
     }
 }
 
-impl Staged {
-    /// The ledger entry of this attempt.
-    pub(super) fn entry(&mut self, parsed: &ParsedJob, source: &Source) -> Entry {
-        let outputs = self
-            .outputs
-            .iter()
-            .zip(&parsed.job.outputs)
-            .map(|(staged, output)| OutputEntry {
-                url: output.url.to_string(),
-                upload: staged.upload_id(),
-                label: staged.label.clone(),
-            });
-        let entry = Entry {
-            job_id: parsed.job.id.clone(),
-            digest: parsed.digest.to_string(),
-            given_iv: self.given_iv,
-            source: source.facts().version.clone(),
-            outputs: outputs.collect(),
-            result: None,
-        };
-        self.entry = Some(entry.clone());
-        entry
-    }
-
-    /// The entry that was written last.
-    pub(super) fn last_entry(&self) -> Option<Entry> {
-        self.entry.clone()
+/// What is remembered of this attempt, before its uploads have begun.
+fn entry(parsed: &ParsedJob, source: &Source, prepared: &Prepared) -> Entry {
+    let outputs = prepared.outputs.iter().zip(&parsed.job.outputs);
+    let outputs = outputs.map(|((_, label), output)| OutputEntry {
+        url: output.url.to_string(),
+        upload: None,
+        label: label.clone(),
+    });
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Entry {
+        job_id: parsed.job.id.clone(),
+        digest: parsed.digest.to_string(),
+        given_iv: parsed.job.gives_iv(),
+        begun: now.as_secs(),
+        source: source.facts().version.clone(),
+        outputs: outputs.collect(),
+        result: None,
     }
 }
 
@@ -213,9 +218,9 @@ impl StagedOutput {
         }
     }
 
-    /// Whether it is visible.
-    pub(super) fn is_published(&self) -> bool {
-        matches!(self.state, State::Published(_))
+    /// Whether it is visible, or may be.
+    pub(super) fn may_be_published(&self) -> bool {
+        matches!(self.state, State::Published(_) | State::Unknown)
     }
 
     fn upload_id(&self) -> Option<UploadId> {
@@ -260,11 +265,24 @@ impl StagedOutput {
         }
     }
 
-    /// Publishes the object, and gives its result.
-    pub(super) async fn commit(&mut self, output: &Output, engine: &str) -> Result<OutputResult> {
+    /// Publishes the object, and gives its result; a second call gives it again.
+    pub(super) async fn commit(
+        &mut self,
+        index: usize,
+        output: &Output,
+        engine: &str,
+    ) -> Result<OutputResult> {
+        let result = self.publish(output, engine).await;
+        result.map_err(|fault| fault.at(format!("/outputs/{index}")))
+    }
+
+    async fn publish(&mut self, output: &Output, engine: &str) -> Result<OutputResult> {
         let result = match &mut self.state {
             State::Published(result) => return Ok((**result).clone()),
             State::Failed(fault) => return Ok(report::not_written(output, fault)),
+            State::Unknown => {
+                return Err(Fault::new(Code::Internal, "the output was published twice"));
+            }
             State::Open {
                 sink,
                 sums,
@@ -284,6 +302,10 @@ impl StagedOutput {
                     Err(fault) if !*required && !fault.retryable() => {
                         sink.abort().await;
                         return Ok(report::not_written(output, &fault));
+                    }
+                    Err(fault) if fault.retryable() => {
+                        self.state = State::Unknown;
+                        return Err(fault);
                     }
                     Err(fault) => return Err(fault),
                 };

@@ -2,20 +2,21 @@
 //! the message.
 
 use crate::fault::{Code, Fault, Result};
-use crate::job::{Job, ObjectUrl};
+use crate::job::{Job, ObjectUrl, Output, ServerSide};
 use crate::settings;
 
 /// Refuses a job that names what it may not. Files are refused here when they are not allowed at
 /// all; the file store itself keeps them below their root.
 pub fn admit(job: &Job, settings: &settings::Worker, files: bool) -> Result<()> {
-    let outputs = job
-        .outputs
-        .iter()
-        .enumerate()
-        .map(|(index, output)| (format!("/outputs/{index}/url"), &output.url));
+    let outputs = job.outputs.iter().enumerate();
+    let outputs = outputs.map(|(index, output)| (format!("/outputs/{index}/url"), &output.url));
     for (pointer, url) in std::iter::once(("/input/url".to_owned(), &job.input.url)).chain(outputs)
     {
         admit_url(url, settings, files).map_err(|fault| fault.at(pointer))?;
+    }
+    for (index, output) in job.outputs.iter().enumerate() {
+        let pointer = format!("/outputs/{index}/storage/server_side/kms_key_id");
+        admit_server_side(output, settings).map_err(|fault| fault.at(pointer))?;
     }
     match &job.reply_to {
         Some(queue) if !settings.allow_reply_queues.contains(queue) => {
@@ -26,16 +27,49 @@ pub fn admit(job: &Job, settings: &settings::Worker, files: bool) -> Result<()> 
     }
 }
 
-fn admit_url(url: &ObjectUrl, settings: &settings::Worker, files: bool) -> Result<()> {
+/// The store's own KMS keys are limited like ours; its default key is the store's business.
+fn admit_server_side(output: &Output, settings: &settings::Worker) -> Result<()> {
+    let (
+        Some(ServerSide::Kms {
+            kms_key_id: Some(key),
+            ..
+        }),
+        Some(allow),
+    ) = (&output.storage.server_side, &settings.allow_kms_keys)
+    else {
+        return Ok(());
+    };
+    if allow
+        .iter()
+        .any(|name| key == name || key.ends_with(&format!(":key/{name}")))
+    {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::KeyNotAllowed,
+        format!("the KMS key {key} is not on this worker's list"),
+    ))
+}
+
+/// Refuses a URL that the settings do not allow.
+pub fn admit_url(url: &ObjectUrl, settings: &settings::Worker, files: bool) -> Result<()> {
     match (url, &settings.allow_buckets) {
         (ObjectUrl::File { .. }, _) if !files => Err(Fault::new(
             Code::FileNotAllowed,
             "files are not allowed from a broker",
         )),
+        (ObjectUrl::File { path }, _) => {
+            let own = settings.ledger_prefix.trim_end_matches('/');
+            if path.components().any(|step| step.as_os_str() == own) {
+                let message = format!("folders named {own} are the worker's own");
+                return Err(Fault::new(Code::ReservedPlace, message));
+            }
+            Ok(())
+        }
         (ObjectUrl::S3 { bucket, key }, allow) => {
             if key.starts_with(&settings.ledger_prefix) {
                 let message = format!("keys below {} are the worker's own", settings.ledger_prefix);
-                return Err(Fault::new(Code::BucketNotAllowed, message));
+                return Err(Fault::new(Code::ReservedPlace, message));
             }
             match allow {
                 Some(allow) if !allow.contains(bucket) => {
@@ -45,6 +79,5 @@ fn admit_url(url: &ObjectUrl, settings: &settings::Worker, files: bool) -> Resul
                 _ => Ok(()),
             }
         }
-        _ => Ok(()),
     }
 }

@@ -116,6 +116,11 @@ impl Handle for Held {
         .boxed()
     }
 
+    /// A lock is never lost while its holder lives.
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
+    }
+
     fn settle(self: Box<Self>, settlement: Settlement) -> BoxFuture<'static, Result<bool>> {
         async move {
             let claim = Arc::clone(&self.claim);

@@ -152,6 +152,11 @@ impl RawSettings {
     pub(super) fn validate(self) -> Result<Settings> {
         let worker = self.worker.validate()?;
         let s3 = self.s3.validate()?;
+        let amqp = self.amqp.validate()?;
+        if worker.reap_after <= amqp.consumer_timeout {
+            let message = "a live job can be as old as amqp.consumer_timeout_seconds: wait longer";
+            return Err(Fault::new(Code::Settings, message).at("worker.reap_after_seconds"));
+        }
         if s3.part_bytes > worker.budget_bytes / 4 {
             let message = format!(
                 "four parts of {} bytes do not fit {} bytes",
@@ -162,7 +167,7 @@ impl RawSettings {
         Ok(Settings {
             worker,
             s3,
-            amqp: self.amqp.validate()?,
+            amqp,
             keyring: Keyring {
                 file: self
                     .keyring
@@ -177,6 +182,16 @@ impl RawSettings {
 
 impl RawWorker {
     fn validate(self) -> Result<Worker> {
+        let file_root = match self.file_root {
+            Some(root) if !root.is_absolute() => {
+                return Err(wrong(
+                    "worker.file_root",
+                    "an absolute path",
+                    &root.display().to_string(),
+                ));
+            }
+            root => root,
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let budget = (memory::limit_bytes() / 10 * 6).min(1 << 30);
         let listen = self.admin_listen.filter(|text| !text.is_empty());
@@ -220,7 +235,7 @@ impl RawWorker {
             )?),
             max_attempts: within("worker.max_attempts", self.max_attempts, 10, 1, 1000)? as u32,
             admin_listen: admin_listen.transpose()?,
-            file_root: self.file_root,
+            file_root,
             allow_buckets: self.allow_buckets,
             allow_kms_keys: self.allow_kms_keys,
             allow_reply_queues: self.allow_reply_queues.unwrap_or_default(),

@@ -13,13 +13,14 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 
 use self::paths::Place;
-use super::{Aborted, Facts, Listed, NewObject, PartPlace, Store, UploadId, UploadedPart, Version};
+use super::{
+    Aborted, Facts, Listed, NewObject, PartPlace, Store, Upload, UploadId, UploadedPart, Version,
+};
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
 use crate::fault::{Code, Fault, Result};
@@ -152,6 +153,8 @@ impl Store for FileStore {
         let open = Arc::clone(&self.open);
         self.blocking(url, move |place| {
             let (temporary, file) = place.create_temporary()?;
+            let inode = file.metadata().map_err(|e| place.io("inspect", &e))?.ino();
+            let temporary = format!("{temporary}{INODE_MARK}{inode:x}");
             open.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(temporary.clone(), Arc::new(file));
@@ -202,7 +205,7 @@ impl Store for FileStore {
                 );
                 return Err(Fault::new(Code::IntegrityMismatch, message));
             }
-            place.publish(&temporary, &file, if_absent)
+            place.publish(name_of(&temporary), &file, if_absent)
         });
         async move {
             publish.await?;
@@ -220,13 +223,29 @@ impl Store for FileStore {
         self.forget(upload);
         let temporary = upload.0.clone();
         self.blocking(url, move |place| {
-            place.remove_temporary(&temporary).map(|()| Aborted::Gone)
+            place
+                .remove_temporary(name_of(&temporary))
+                .map(|()| Aborted::Gone)
         })
     }
 
-    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<UploadId>>> {
+    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Upload>>> {
         self.blocking(url, |place| {
-            Ok(place.temporaries()?.into_iter().map(UploadId).collect())
+            let found = place.temporaries()?.into_iter().filter_map(|name| {
+                let begun = place
+                    .beside(&name)
+                    .open()
+                    .ok()?
+                    .metadata()
+                    .ok()?
+                    .modified()
+                    .ok()?;
+                Some(Upload {
+                    id: UploadId(name),
+                    begun,
+                })
+            });
+            Ok(found.collect())
         })
     }
 
@@ -259,11 +278,27 @@ impl Store for FileStore {
 
     fn list<'a>(&'a self, prefix: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Listed>>> {
         self.blocking(prefix, |place| {
-            let entries = place.siblings()?;
-            Ok(entries
+            let begin = place
+                .path()
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let names = place
+                .siblings()?
                 .into_iter()
-                .map(|(path, modified)| listed(path, modified))
-                .collect())
+                .filter(|name| name.starts_with(&begin));
+            let found = names.filter_map(|name| {
+                let file = place.beside(&name);
+                let modified = file.open().ok()?.metadata().ok()?.modified().ok()?;
+                Some(Listed {
+                    url: ObjectUrl::File {
+                        path: file.path().to_owned(),
+                    },
+                    modified,
+                })
+            });
+            Ok(found.collect())
         })
     }
 
@@ -280,11 +315,17 @@ impl Store for FileStore {
     }
 }
 
-fn listed(path: PathBuf, modified: SystemTime) -> Listed {
-    Listed {
-        url: ObjectUrl::File { path },
-        modified,
-    }
+/// Between the name of a temporary file and its inode, in an upload id.
+const INODE_MARK: char = '|';
+
+fn name_of(upload: &str) -> &str {
+    upload.split(INODE_MARK).next().unwrap_or(upload)
+}
+
+/// Whether this version is the file that the upload became: a rename keeps the inode.
+pub fn is_upload(upload: &UploadId, version: &Version) -> bool {
+    let inode = upload.0.rsplit_once(INODE_MARK).map(|(_, inode)| inode);
+    inode.is_some_and(|inode| version.etag.split('-').next() == Some(inode))
 }
 
 /// An open file's version and length.

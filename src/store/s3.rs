@@ -18,7 +18,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::OnceCell;
 
 use self::errors::{Doing, fault};
-use super::{Aborted, Facts, Listed, NewObject, PartPlace, Store, UploadId, UploadedPart, Version};
+use super::{
+    Aborted, Facts, Listed, NewObject, PartPlace, Store, Upload, UploadId, UploadedPart, Version,
+};
 use crate::aws::Aws;
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
@@ -133,7 +135,7 @@ impl Store for S3Store {
         self.abort_upload(url, upload).boxed()
     }
 
-    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<UploadId>>> {
+    fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Upload>>> {
         self.list_uploads(url).boxed()
     }
 

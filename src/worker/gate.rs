@@ -47,7 +47,7 @@ impl Drop for Closed {
         self.0.send_modify(|down| *down -= 1);
         if *self.0.borrow() == 0 {
             observe::gate(true);
-            tracing::info!("dependencies are back: taking jobs again");
+            tracing::info!("no slot waits for a dependency any more");
         }
     }
 }

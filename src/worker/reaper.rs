@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::Result;
 use crate::job::ObjectUrl;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Entry, Ledger};
 use crate::pipeline::Pipeline;
 use crate::sink;
 use crate::store::Listed;
@@ -49,7 +49,14 @@ pub async fn reap(pipeline: &Pipeline, bucket: &str) -> Result<usize> {
     let mut aborted = 0;
     for listed in ledger::list(store.as_ref(), bucket, &pipeline.worker.ledger_prefix).await? {
         if is_old(&listed, pipeline.worker.reap_after) && is_entry(&listed.url) {
-            aborted += reap_entry(pipeline, listed.url).await?;
+            match reap_entry(pipeline, listed.url.clone()).await {
+                Ok(gone) => aborted += gone,
+                // One bad entry must not keep the others from being looked at.
+                Err(fault) => {
+                    let code = fault.code.as_str();
+                    tracing::warn!(url = %listed.url, code, detail = %fault.message, "cannot reap this entry");
+                }
+            }
         }
     }
     Ok(aborted)
@@ -57,9 +64,18 @@ pub async fn reap(pipeline: &Pipeline, bucket: &str) -> Result<usize> {
 
 async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     let ledger = Ledger::at(url, pipeline.stores.s3().clone());
-    let Some(mut entry) = ledger.read().await?.filter(|entry| entry.result.is_none()) else {
+    // A fresh attempt may have written it since it was listed.
+    let old = |entry: &Entry| !entry.is_younger_than(pipeline.worker.reap_after);
+    let Some(mut entry) = ledger.read().await?.filter(old) else {
         return Ok(0);
     };
+    if entry.result.is_some() {
+        // A finished job is known by its objects' labels; the history of a given IV is kept.
+        if !entry.given_iv {
+            ledger.remove().await?;
+        }
+        return Ok(0);
+    }
     let mut aborted = 0;
     let mut left = false;
     for output in &mut entry.outputs {

@@ -1,6 +1,7 @@
 //! Telling: events of a delivery on their way to whoever listens.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::fault::{Code, Fault, Result};
 use crate::job::check::ParsedJob;
@@ -15,9 +16,24 @@ pub struct Teller<'a> {
     pub context: &'a Context,
     /// The delivery.
     pub delivery: &'a Delivery,
+    /// When the delivery must be settled at the latest.
+    pub until: Option<Instant>,
 }
 
 impl Teller<'_> {
+    /// Waits until the delivery must be settled; for ever when there is no such time.
+    pub async fn lease_ends(&self) {
+        match self.until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the delivery is somebody else's.
+    pub async fn lost(&self) {
+        self.delivery.lost().await;
+    }
+
     /// Publishes an end event and waits for its confirmation. One that no queue is bound for is
     /// counted and logged; it does not hold the job.
     pub async fn tell(&self, event: &Event, reply_to: Option<String>) -> Result<()> {

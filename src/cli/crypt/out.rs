@@ -27,7 +27,14 @@ impl Out {
         }
         let path = std::path::absolute(path).map_err(|e| Fault::io("name", path, &e))?;
         let store = Arc::new(FileStore::new(Access::Anywhere));
-        let sink = Sink::begin(store, ObjectUrl::File { path }, NewObject::plain(), true).await?;
+        let sink = Sink::begin(
+            store,
+            ObjectUrl::File { path },
+            NewObject::plain(),
+            true,
+            false,
+        )
+        .await?;
         Ok(Out::File(Box::new(sink)))
     }
 

@@ -19,6 +19,9 @@ use crate::queue::{Delivery, Handle, Outgoing, Published, Settlement};
 
 const SETTLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// A channel that the broker closed by itself is noticed by looking.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// What a delivery needs to be settled.
 pub(super) struct Tie {
     pub(super) session: Arc<Session>,
@@ -95,6 +98,20 @@ impl Tie {
 impl Handle for Tie {
     fn publish(&self, event: Outgoing) -> BoxFuture<'_, Result<Published>> {
         async move { self.session.publish(self.slot, &event).await }.boxed()
+    }
+
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        async move {
+            while self.channel.status().connected() {
+                if timeout(LOOK_EVERY, self.epoch.over.cancelled())
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+            }
+        }
+        .boxed()
     }
 
     fn settle(self: Box<Self>, settlement: Settlement) -> BoxFuture<'static, Result<bool>> {

@@ -84,6 +84,9 @@ impl Claim {
         if folder == Folder::New && !start(&path, &running(root, name))? {
             return Ok(None);
         }
+        if folder == Folder::New {
+            forget_stale_attempts(&file, &sidecar(root, name));
+        }
         let mut body = Vec::new();
         file.by_ref().take(MOST_BYTES).read_to_end(&mut body)?;
         let attempt = attempts(root, name).saturating_add(1);
@@ -212,6 +215,18 @@ fn job_name(file: &OsStr) -> Option<String> {
     let hidden = name.is_empty() || name.starts_with('.');
     // A result laid into `new/` by mistake would end up under the name of another job's result.
     (!hidden && !name.ends_with(".result")).then(|| name.to_owned())
+}
+
+/// Attempts that were counted before the file was written were those of another job of that name.
+fn forget_stale_attempts(job: &File, sidecar: &Path) {
+    let written = job.metadata().and_then(|job| job.modified());
+    let counted = std::fs::metadata(sidecar).and_then(|sidecar| sidecar.modified());
+    if let (Ok(written), Ok(counted)) = (written, counted)
+        && counted < written
+    {
+        // Gone already, or left: then the job starts at a later attempt, no worse.
+        let _ = std::fs::remove_file(sidecar);
+    }
 }
 
 /// Opens and locks the file at `path`; none when it is gone, another's, or not a plain file.

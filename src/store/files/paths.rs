@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Access;
@@ -106,14 +105,11 @@ impl Place {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let path = self.path.with_file_name(format!(".{}.", stem(name)));
-        let beside = Place {
-            path,
-            root: self.root.clone(),
-        };
-        let names = beside.siblings()?.into_iter();
-        let names = names.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned()));
-        Ok(names.filter(|name| name.ends_with(".part")).collect())
+        let begin = format!(".{}.", stem(name));
+        let names = self.siblings()?.into_iter();
+        Ok(names
+            .filter(|name| name.starts_with(&begin) && name.ends_with(".part"))
+            .collect())
     }
 
     /// Makes the temporary file durable and gives it its name.
@@ -135,7 +131,11 @@ impl Place {
             }
             Err(error) => return Err(self.cannot_write(error)),
         }
-        rustix::fs::fsync(&parent).map_err(|e| self.cannot_write(e))
+        match self.listing(&parent) {
+            Ok(folder) => rustix::fs::fsync(&folder).map_err(|e| self.cannot_write(e)),
+            // A folder that may be written but not read cannot be synced by anybody.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Removes a temporary file; no fault when it is gone. Names that are not ours are left alone.
@@ -155,38 +155,42 @@ impl Place {
         self.unlink(&name)
     }
 
-    /// The files in the place's folder whose names begin with the place's name (all, for a path
-    /// ending in `/`).
-    pub(super) fn siblings(&self) -> Result<Vec<(PathBuf, SystemTime)>> {
-        let (folder, prefix) = match self.path.to_string_lossy().ends_with('/') {
-            true => (self.path.as_path(), OsString::new()),
-            false => (
-                self.path.parent().unwrap_or(&self.path),
-                self.path.file_name().unwrap_or_default().into(),
-            ),
+    /// Names of what lies in the place's folder; none when there is no such folder.
+    pub(super) fn siblings(&self) -> Result<Vec<String>> {
+        let folder = match self
+            .parent(false)
+            .and_then(|(parent, _)| self.listing(&parent))
+        {
+            Ok(folder) => folder,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+            Err(error) => return Err(self.io("list", &error.into())),
         };
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.io("list", &error)),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|e| self.io("list", &e))?;
-            let matches = entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(&*prefix.to_string_lossy());
-            if let (true, Ok(facts)) = (matches, entry.metadata())
-                && facts.is_file()
-            {
-                found.push((
-                    entry.path(),
-                    facts.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                ));
-            }
+        let entries = Dir::read_from(&folder).map_err(|e| self.io("list", &e.into()))?;
+        let names =
+            entries.filter_map(|entry| Some(entry.ok()?.file_name().to_str().ok()?.to_owned()));
+        Ok(names.collect())
+    }
+
+    /// The folder again, opened in a way that lets it be read and synced.
+    fn listing(&self, parent: &OwnedFd) -> std::result::Result<OwnedFd, Errno> {
+        self.open_at(
+            parent,
+            Path::new("."),
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        )
+    }
+
+    /// A file beside this one.
+    pub(super) fn beside(&self, name: &str) -> Place {
+        Place {
+            path: self.path.with_file_name(name),
+            root: self.root.clone(),
         }
-        Ok(found)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn unlink(&self, name: &std::ffi::OsStr) -> Result<()> {
@@ -205,7 +209,7 @@ impl Place {
     fn parent(&self, create: bool) -> std::result::Result<(OwnedFd, OsString), Errno> {
         let name = self.path.file_name().ok_or(Errno::ISDIR)?.to_owned();
         let folder = self.path.parent().ok_or(Errno::ISDIR)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let start = self.root.as_deref().unwrap_or(Path::new("/"));
         let mut at = rustix::fs::openat(CWD, start, flags, Mode::empty())?;
         for step in folder
@@ -253,7 +257,7 @@ impl Place {
             ),
             Errno::ISDIR | Errno::NOTDIR => Fault::new(
                 Code::SinkDenied,
-                format!("{} is or lies below something else", self.shown()),
+                format!("{} cannot be the name of a file here", self.shown()),
             ),
             other => self.io("write", &other.into()),
         }

@@ -4,15 +4,18 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
+use aws_sdk_s3::types::ChecksumMode;
+use bytes::{Bytes, BytesMut};
 
-use super::errors::{Doing, fault};
+use super::errors::{Doing, fault, is_silent};
 use super::{S3Store, requests};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Checksum};
 use crate::fault::{Code, Fault, Result};
 use crate::job::ObjectUrl;
-use crate::store::{Aborted, Facts, Listed, NewObject, PartPlace, UploadId, UploadedPart, Version};
+use crate::store::{
+    Aborted, Facts, Listed, NewObject, PartPlace, Upload, UploadId, UploadedPart, Version,
+};
 
 impl S3Store {
     pub(super) async fn head_object(
@@ -22,14 +25,39 @@ impl S3Store {
     ) -> Result<Facts> {
         let (bucket, key) = place(url)?;
         let head = self.client().await.head_object().bucket(bucket).key(key);
-        let head = head.set_version_id(version_id.map(Into::into));
-        let mode = aws_sdk_s3::types::ChecksumMode::Enabled;
-        let answer = head
-            .checksum_mode(mode)
-            .send()
+        let head = head
+            .set_version_id(version_id.map(Into::into))
+            .checksum_mode(ChecksumMode::Enabled);
+        match head.send().await {
+            Ok(answer) => Ok(requests::facts(&answer)),
+            Err(error) if is_silent(&error) => Err(self.explain(url, version_id).await),
+            Err(error) => Err(fault(Doing::Reading, url, &error)),
+        }
+    }
+
+    /// Asks again in a way that gets a reason: worn-out credentials must not look like an object
+    /// that is denied.
+    async fn explain(&self, url: &ObjectUrl, version_id: Option<&str>) -> Fault {
+        let denied = || {
+            Fault::new(
+                Code::SourceDenied,
+                format!("cannot read {url}: the store refuses it"),
+            )
+        };
+        let Ok((bucket, key)) = place(url) else {
+            return denied();
+        };
+        let get = self
+            .client()
             .await
-            .map_err(|e| fault(Doing::Reading, url, &e))?;
-        Ok(requests::facts(&answer))
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .range("bytes=0-0");
+        match get.set_version_id(version_id.map(Into::into)).send().await {
+            Ok(_) => denied(),
+            Err(error) => fault(Doing::Reading, url, &error),
+        }
     }
 
     /// Appends what arrives; the caller decides whether to go on after a break.
@@ -83,7 +111,9 @@ impl S3Store {
         let kept = requests::kept_server_side(new, answer.server_side_encryption());
         if let Err(fault) = kept {
             // The store took the object and ignored what was asked for: it must not stay.
-            self.delete_object(url).await?;
+            if let Err(left) = self.delete_object(url).await {
+                tracing::error!(%url, detail = %left.message, "an object without the server-side encryption asked for was left");
+            }
             return Err(fault);
         }
         Ok(())
@@ -107,7 +137,9 @@ impl S3Store {
         };
         let upload = UploadId(answer.upload_id().ok_or_else(missing)?.into());
         if let Err(fault) = requests::kept_server_side(new, answer.server_side_encryption()) {
-            self.abort_upload(url, &upload).await?;
+            if !matches!(self.abort_upload(url, &upload).await, Ok(Aborted::Gone)) {
+                tracing::error!(%url, "an upload without the server-side encryption asked for was left");
+            }
             return Err(fault);
         }
         Ok(upload)
@@ -201,7 +233,7 @@ impl S3Store {
         Ok(Aborted::Left)
     }
 
-    pub(super) async fn list_uploads(&self, url: &ObjectUrl) -> Result<Vec<UploadId>> {
+    pub(super) async fn list_uploads(&self, url: &ObjectUrl) -> Result<Vec<Upload>> {
         let (bucket, key) = place(url)?;
         let list = self
             .client()
@@ -217,10 +249,14 @@ impl S3Store {
             .uploads()
             .iter()
             .filter(|upload| upload.key() == Some(key));
-        Ok(ours
-            .filter_map(|upload| upload.upload_id())
-            .map(|id| UploadId(id.into()))
-            .collect())
+        let found = ours.filter_map(|upload| {
+            let begun = SystemTime::try_from(*upload.initiated()?).ok()?;
+            Some(Upload {
+                id: UploadId(upload.upload_id()?.into()),
+                begun,
+            })
+        });
+        Ok(found.collect())
     }
 
     pub(super) async fn delete_object(&self, url: &ObjectUrl) -> Result<()> {
@@ -254,18 +290,18 @@ impl S3Store {
                 };
             }
         };
-        if answer.content_length().unwrap_or(0) > limit as i64 {
-            return Err(Fault::new(
-                Code::LimitExceeded,
-                format!("{url} is larger than {limit} bytes"),
-            ));
+        let mut body = answer.body;
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|e| broken(url, &e.to_string()))?);
+            if bytes.len() > limit {
+                return Err(Fault::new(
+                    Code::LimitExceeded,
+                    format!("{url} is larger than {limit} bytes"),
+                ));
+            }
         }
-        let body = answer
-            .body
-            .collect()
-            .await
-            .map_err(|e| broken(url, &e.to_string()))?;
-        Ok(Some(body.into_bytes()))
+        Ok(Some(bytes.freeze()))
     }
 
     pub(super) async fn list_objects(&self, prefix: &ObjectUrl) -> Result<Vec<Listed>> {

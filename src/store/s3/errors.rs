@@ -14,6 +14,17 @@ pub(super) enum Doing {
     Writing,
 }
 
+/// Whether the answer says why it refused: an error to a HEAD has no body to say it in.
+pub(super) fn is_silent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let status = error
+        .raw_response()
+        .map_or(0, |response| response.status().as_u16());
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    matches!(status, 400 | 403) && code.unwrap_or("").is_empty()
+}
+
 /// Turns an SDK error into a fault that names the object.
 pub(super) fn fault<E>(doing: Doing, url: &ObjectUrl, error: &SdkError<E, HttpResponse>) -> Fault
 where
@@ -35,8 +46,9 @@ where
     };
     let said = match (status, code) {
         (0, _) => aws::chain(error),
-        (_, "") => format!("the store answered {status}"),
-        _ => format!("the store answered {status} {code}: {text}"),
+        _ => format!("the store answered {status} {code}: {text}")
+            .trim_end_matches([' ', ':'])
+            .to_owned(),
     };
     Fault::new(fault_code, format!("cannot {verb} {url}: {said}"))
 }
@@ -46,7 +58,8 @@ fn classify(doing: Doing, status: u16, code: &str) -> Code {
         return Code::StoreDown;
     }
     match (status, code) {
-        (0, _) => Code::StoreDown,
+        // No answer, or one that broke off.
+        (0..=299, _) => Code::StoreDown,
         (_, "NoSuchBucket") => Code::BucketNotFound,
         (_, "NoSuchKey" | "NotFound" | "NoSuchVersion" | "NoSuchUpload") => Code::SourceNotFound,
         (_, "KMS.DisabledException" | "KMS.KMSInvalidStateException") => Code::KeyDisabled,
@@ -58,16 +71,20 @@ fn classify(doing: Doing, status: u16, code: &str) -> Code {
             | "XAmzContentSHA256Mismatch"
             | "XAmzContentChecksumMismatch",
         ) => Code::IntegrityMismatch,
-        (_, "SlowDown" | "RequestTimeout" | "ServiceUnavailable" | "InternalError") => {
-            Code::StoreDown
-        }
+        (
+            _,
+            "SlowDown" | "RequestTimeout" | "ServiceUnavailable" | "InternalError"
+            | "IncompleteBody",
+        ) => Code::StoreDown,
         (_, "ConditionalRequestConflict" | "OperationAborted") => Code::IntegrityMismatch,
         (404, _) => Code::SourceNotFound,
         (403, _) if doing == Doing::Reading => Code::SourceDenied,
         (403, _) => Code::SinkDenied,
         (412, _) if doing == Doing::Reading => Code::SourceChanged,
         (412, _) => Code::OutputExists,
-        (429 | 500.., _) => Code::StoreDown,
+        // Not implemented is an answer to this request, not an outage.
+        (501 | 505, _) | (_, "NotImplemented" | "XNotImplemented") => Code::StoreRejected,
+        (408 | 429 | 500.., _) => Code::StoreDown,
         _ => Code::StoreRejected,
     }
 }
@@ -94,6 +111,10 @@ mod tests {
         assert_eq!(
             classify(Doing::Writing, 412, "PreconditionFailed"),
             Code::OutputExists
+        );
+        assert_eq!(
+            classify(Doing::Writing, 501, "NotImplemented"),
+            Code::StoreRejected
         );
         assert_eq!(
             classify(Doing::Writing, 404, "NoSuchBucket"),

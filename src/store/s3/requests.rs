@@ -83,7 +83,11 @@ macro_rules! common {
         $request
             .bucket(bucket)
             .key(key)
-            .set_content_type($new.content_type.clone())
+            .content_type(
+                $new.content_type
+                    .as_deref()
+                    .unwrap_or("application/octet-stream"),
+            )
             .set_storage_class($new.storage_class.as_deref().map(StorageClass::from))
             .set_metadata(Some(
                 $new.metadata.clone().into_iter().collect::<HashMap<_, _>>(),
