@@ -71,7 +71,7 @@ codes! {
     Unsupported = "unsupported", Permanent, 65,
         "this version does not do that yet; docs/jobs.md says what it does";
     PlaintextKey = "plaintext_key", Permanent, 65,
-        "never put a key in a message: wrap it with `ciphermill keys wrap` or KMS Encrypt, and treat this key as leaked";
+        "never put a key in a message: wrap it (`ciphermill keys wrap`, KMS), and treat this key as leaked";
 
     // Keys, IVs and modes
     InvalidKeyLength = "invalid_key_length", Permanent, 65,

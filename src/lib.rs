@@ -1,23 +1,39 @@
-//! ciphermill: bulk encryption of media.
+//! ciphermill: bulk encryption of media. The map of the house, in the order the data walks.
+//!
+//! A job message comes in from [`queue`], is checked by [`job`] and run by [`worker`] through
+//! [`pipeline`]; each room says in its first lines what comes in, what goes out and what it never
+//! does. A room may import those it is made of, never those that use it: `tests/tidy.rs` has the
+//! table.
+//!
+//! ```text
+//! job -> plan -> keys -> source -> engine(cipher) -> sink -> report
+//! ```
 
+// The data's way.
+pub mod cipher;
+pub mod engine;
+pub mod job;
+pub mod keys;
+pub mod plan;
+pub mod report;
+pub mod sink;
+pub mod source;
+
+// Who walks it with the data.
+pub mod ledger;
+pub mod pipeline;
+pub mod queue;
+pub mod worker;
+
+// What it stands on.
 pub mod aws;
 pub mod buffers;
 pub mod checksum;
-pub mod cipher;
-pub mod cli;
-pub mod engine;
 pub mod fault;
-pub mod job;
-pub mod keys;
-pub mod ledger;
 pub mod observe;
-pub mod pipeline;
-pub mod plan;
-pub mod queue;
-pub mod report;
 pub mod secret;
 pub mod settings;
-pub mod sink;
-pub mod source;
 pub mod store;
-pub mod worker;
+
+// Who asks for it.
+pub mod cli;

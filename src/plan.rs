@@ -239,7 +239,8 @@ mod tests {
 
     fn job(encryption: &str) -> Job {
         let text = format!(
-            r#"{{"version":1,"id":"x","input":{{"url":"s3://inn/a"}},"outputs":[{{"url":"s3://out/a","encryption":{{"key":{{"keyring":{{"wrapped":"AAAA"}}}},{encryption}}}}}]}}"#
+            r#"{{"version":1,"id":"x","input":{{"url":"s3://inn/a"}},"outputs":[{{"url":"s3://out/a",
+                "encryption":{{"key":{{"keyring":{{"wrapped":"AAAA"}}}},{encryption}}}}}]}}"#
         );
         check::parse(text.as_bytes()).expect("a good job").job
     }

@@ -10,8 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub fn start(json: bool, level: &str) {
     // The AMQP client reports every closed socket by itself; our own lines say what follows from
     // it.
-    let filter = EnvFilter::try_new(format!("{level},lapin=off,aws_config=warn,aws_smithy_runtime=info,aws_smithy_http_client=info,hyper=info"))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let quiet =
+        "lapin=off,aws_config=warn,aws_smithy_runtime=info,aws_smithy_http_client=info,hyper=info";
+    let filter = EnvFilter::try_new(format!("{level},{quiet}"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(filter)

@@ -112,7 +112,7 @@ impl S3Store {
         if let Err(fault) = kept {
             // The store took the object and ignored what was asked for: it must not stay.
             if let Err(left) = self.delete_object(url).await {
-                tracing::error!(%url, detail = %left.message, "an object without the server-side encryption asked for was left");
+                tracing::error!(%url, detail = %left.message, "an object that the store did not encrypt was left");
             }
             return Err(fault);
         }
@@ -138,7 +138,7 @@ impl S3Store {
         let upload = UploadId(answer.upload_id().ok_or_else(missing)?.into());
         if let Err(fault) = requests::kept_server_side(new, answer.server_side_encryption()) {
             if !matches!(self.abort_upload(url, &upload).await, Ok(Aborted::Gone)) {
-                tracing::error!(%url, "an upload without the server-side encryption asked for was left");
+                tracing::error!(%url, "an upload that the store does not encrypt was left");
             }
             return Err(fault);
         }
