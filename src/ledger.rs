@@ -31,6 +31,7 @@ pub struct Entry {
     /// Whether an IV of the caller's is used: then neither source nor message may ever differ.
     pub given_iv: bool,
     /// When the attempt began, in seconds since 1970.
+    #[serde(default)]
     pub begun: u64,
     /// The source version that was read.
     pub source: Version,

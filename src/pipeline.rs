@@ -259,9 +259,10 @@ impl Pipeline {
     /// Aborts what was staged, and forgets the job. An IV of the caller's is never forgotten, nor is
     /// an output that is visible, or may be.
     async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
-        join_all(staged.outputs.iter_mut().map(StagedOutput::abort)).await;
+        let aborts = join_all(staged.outputs.iter_mut().map(StagedOutput::abort)).await;
+        let left = aborts.contains(&false);
         let visible = staged.outputs.iter().any(StagedOutput::may_be_published);
-        if !plan.ledger || visible {
+        if !plan.ledger || visible || left {
             return;
         }
         let forgotten = async {

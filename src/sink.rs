@@ -126,13 +126,15 @@ impl Sink {
         self.facts().await
     }
 
-    /// Gives the object up. A failed abort is logged and counted, and left to the ledger.
-    pub async fn abort(&mut self) {
+    /// Gives the object up; `true` when nothing is left of it. A failed abort is logged and counted,
+    /// and left to the ledger.
+    pub async fn abort(&mut self) -> bool {
         let Stage::Parts { upload, .. } = &mut self.stage else {
-            return;
+            return true;
         };
-        if let Some(upload) = upload.take() {
-            abort(self.store.as_ref(), &self.url, &upload).await;
+        match upload.take() {
+            Some(upload) => abort(self.store.as_ref(), &self.url, &upload).await,
+            None => true,
         }
     }
 

@@ -35,8 +35,16 @@ pub(super) enum Recalled {
 pub(super) struct Remains {
     was_read: bool,
     entry: Option<Entry>,
-    /// Results of outputs that were published, in the job's order.
-    published: Vec<Option<OutputResult>>,
+    /// Outputs that were published, in the job's order.
+    published: Vec<Option<Published>>,
+}
+
+/// An output that an earlier attempt published. Its label stays with it: the next attempt must know
+/// it by the same token.
+#[derive(Clone)]
+pub(super) struct Published {
+    pub result: OutputResult,
+    pub label: Label,
 }
 
 impl Pipeline {
@@ -113,7 +121,7 @@ impl Pipeline {
         plan: &Plan,
         mut remains: Remains,
         source: &Source,
-    ) -> Result<Vec<Option<OutputResult>>> {
+    ) -> Result<Vec<Option<Published>>> {
         let parsed = attempt.parsed;
         let mut done = vec![None; parsed.job.outputs.len()];
         if !remains.was_read
@@ -192,7 +200,7 @@ impl Pipeline {
         &self,
         output: &Output,
         remembered: &OutputEntry,
-    ) -> Result<Option<OutputResult>> {
+    ) -> Result<Option<Published>> {
         let facts = match self.stores.of(&output.url).head(&output.url, None).await {
             Ok(facts) => facts,
             Err(fault) if fault.class() == Class::Permanent => return Ok(None),
@@ -203,7 +211,13 @@ impl Pipeline {
         let upload = remembered.upload.as_ref().filter(|_| is_file);
         let ours =
             labelled || upload.is_some_and(|upload| files::is_upload(upload, &facts.version));
-        Ok(ours.then(|| report::written(output, &facts, &remembered.label, &Made::default())))
+        Ok(ours.then(|| {
+            let label = remembered.label.clone();
+            Published {
+                result: report::written(output, &facts, &label, &Made::default()),
+                label,
+            }
+        }))
     }
 
     /// The object and its label, if this very job wrote it.
@@ -247,11 +261,7 @@ fn from_label(parsed: &ParsedJob, facts: &Facts, label: &Label) -> EventData {
 }
 
 /// The result of a job all of whose outputs were published before it could be remembered.
-fn from_entry(
-    parsed: &ParsedJob,
-    entry: &Entry,
-    published: Vec<Option<OutputResult>>,
-) -> EventData {
+fn from_entry(parsed: &ParsedJob, entry: &Entry, published: Vec<Option<Published>>) -> EventData {
     let bytes = entry
         .outputs
         .iter()
@@ -262,7 +272,11 @@ fn from_entry(
             &entry.source,
             bytes.unwrap_or_default(),
         )),
-        outputs: published.into_iter().flatten().collect(),
+        outputs: published
+            .into_iter()
+            .flatten()
+            .map(|output| output.result)
+            .collect(),
         ..EventData::default()
     }
 }

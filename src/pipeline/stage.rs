@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::Pipeline;
 use super::prepare::Prepared;
+use super::recall::Published;
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Checksum};
 use crate::cipher::{Decryptor, Encryptor};
@@ -65,10 +66,15 @@ impl Pipeline {
         parsed: &ParsedJob,
         plan: &Plan,
         source: &Source,
-        prepared: Prepared,
-        done: Vec<Option<OutputResult>>,
+        mut prepared: Prepared,
+        done: Vec<Option<Published>>,
     ) -> Result<Staged> {
         let job = &parsed.job;
+        for ((_, label), done) in prepared.outputs.iter_mut().zip(&done) {
+            if let Some(done) = done {
+                label.clone_from(&done.label);
+            }
+        }
         let entry = entry(parsed, source, &prepared);
         if plan.ledger {
             self.ledger(job).write(&entry).await?;
@@ -121,14 +127,14 @@ impl Pipeline {
         plan: &Plan,
         output: &Output,
         (encryptor, label): (Arc<Encryptor>, Label),
-        done: Option<OutputResult>,
+        done: Option<Published>,
     ) -> Result<StagedOutput> {
         let checksum = match output.checksum {
             job::Checksum::Crc64nvme => Algorithm::Crc64Nvme,
             job::Checksum::Sha256 => Algorithm::Sha256,
         };
         let state = match done {
-            Some(result) => State::Published(Box::new(result)),
+            Some(done) => State::Published(Box::new(done.result)),
             None => match self
                 .begin_sink(parsed, plan, output, &label, checksum)
                 .await
@@ -324,10 +330,11 @@ impl StagedOutput {
         Ok(result)
     }
 
-    /// Gives up what is not published.
-    pub(super) async fn abort(&mut self) {
-        if let State::Open { sink, .. } = &mut self.state {
-            sink.abort().await;
+    /// Gives up what is not published; `true` when nothing is left of it.
+    pub(super) async fn abort(&mut self) -> bool {
+        match &mut self.state {
+            State::Open { sink, .. } => sink.abort().await,
+            _ => true,
         }
     }
 }
