@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
@@ -28,6 +28,13 @@ pub struct Aws {
 }
 
 impl Aws {
+    /// A configuration that was made from a [`loader`] (for tests: several endpoints in one process).
+    pub fn from_config(config: SdkConfig) -> Aws {
+        Aws {
+            config: Arc::new(OnceCell::new_with(Some(config))),
+        }
+    }
+
     /// The configuration.
     pub async fn config(&self) -> &SdkConfig {
         self.config.get_or_init(load).await
@@ -39,7 +46,8 @@ impl Aws {
     }
 }
 
-async fn load() -> SdkConfig {
+/// The SDK's chain with our HTTP client, limits of time and retries.
+pub fn loader() -> ConfigLoader {
     let client = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -47,12 +55,14 @@ async fn load() -> SdkConfig {
         .connect_timeout(CONNECT)
         .read_timeout(READ)
         .build();
-    let config = aws_config::defaults(BehaviorVersion::latest())
+    aws_config::defaults(BehaviorVersion::latest())
         .http_client(client)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-        .load()
-        .await;
+}
+
+async fn load() -> SdkConfig {
+    let config = loader().load().await;
     if config.region().is_some() {
         return config;
     }

@@ -1,7 +1,7 @@
 //! Ledger: what an attempt must remember across crashes.
 //!
 //! One small JSON object per job that writes more than one object, uploads in parts, or uses an IV
-//! of the caller's; in the first output's bucket or folder, below the ledger prefix. It is written
+//! of the caller's; in the first required output's bucket or folder, below the ledger prefix. It is written
 //! before the first byte and once more at the end, and read when the job comes (back). Wrapped keys
 //! may stand in it, keys never.
 
@@ -16,7 +16,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::job::event::EventData;
 use crate::job::{Job, JobDigest, ObjectUrl};
 use crate::sink::label::Label;
-use crate::store::{Listed, NewObject, Store, UploadId, Version};
+use crate::store::{Listed, NewObject, Store, Stores, UploadId, Version};
 
 /// Largest entry that is read back.
 const MAX_BYTES: usize = 4 << 20;
@@ -58,31 +58,47 @@ pub struct OutputEntry {
 pub struct Ledger {
     store: Arc<dyn Store>,
     url: ObjectUrl,
+    /// The field of the job that says where it is.
+    pointer: Option<String>,
 }
 
 impl Ledger {
-    /// The ledger of this job.
-    pub fn of(job: &Job, prefix: &str, store: Arc<dyn Store>) -> Ledger {
-        let url = place(&job.outputs[0].url, prefix, &format!("{}.json", job.id));
-        Ledger { store, url }
+    /// The ledger of this job: beside its first required output, since the buckets of others may be
+    /// missing.
+    pub fn of(job: &Job, prefix: &str, stores: &Stores) -> Ledger {
+        let home = job
+            .outputs
+            .iter()
+            .position(|output| output.required)
+            .unwrap_or(0);
+        let url = &job.outputs[home].url;
+        Ledger {
+            store: Arc::clone(stores.of(url)),
+            url: place(url, prefix, &format!("{}.json", job.id)),
+            pointer: Some(format!("/outputs/{home}/url")),
+        }
     }
 
     /// Opens an entry that was found by listing.
     pub fn at(url: ObjectUrl, store: Arc<dyn Store>) -> Ledger {
-        Ledger { store, url }
+        Ledger {
+            store,
+            url,
+            pointer: None,
+        }
     }
 
     /// The entry, if there is one. One that does not parse is a fault: it may hold an IV's history.
     pub async fn read(&self) -> Result<Option<Entry>> {
-        let Some(bytes) = self.store.get_small(&self.url, MAX_BYTES).await? else {
+        let bytes = self.store.get_small(&self.url, MAX_BYTES).await;
+        let Some(bytes) = bytes.map_err(|fault| self.named(fault))? else {
             return Ok(None);
         };
-        let entry = serde_json::from_slice(&bytes);
         let broken = |e: serde_json::Error| {
             let message = format!("the ledger entry {} is damaged: {e}", self.url);
-            Fault::new(Code::ReservedByOther, message)
+            Fault::new(Code::ReservedByOther, message).at("/id")
         };
-        entry.map(Some).map_err(broken)
+        serde_json::from_slice(&bytes).map(Some).map_err(broken)
     }
 
     /// Writes the entry, replacing the one before.
@@ -90,19 +106,24 @@ impl Ledger {
         let bytes =
             serde_json::to_vec(entry).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
         let checksum = Algorithm::Crc64Nvme.of(&bytes);
-        self.store
-            .put(
-                &self.url,
-                &NewObject::plain(),
-                Bytes::from(bytes),
-                &checksum,
-            )
-            .await
+        let new = NewObject::plain();
+        let written = self
+            .store
+            .put(&self.url, &new, Bytes::from(bytes), &checksum)
+            .await;
+        written.map_err(|fault| self.named(fault))
     }
 
     /// Forgets the job.
     pub async fn remove(&self) -> Result<()> {
         self.store.delete(&self.url).await
+    }
+
+    fn named(&self, fault: Fault) -> Fault {
+        match &self.pointer {
+            Some(pointer) => fault.at(pointer),
+            None => fault,
+        }
     }
 }
 

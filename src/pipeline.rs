@@ -25,9 +25,9 @@ use crate::buffers::{Pool, Reservation};
 use crate::cipher::cpu::Kernel;
 use crate::engine::Engine;
 use crate::fault::{Code, Fault, Result};
-use crate::job::IfExists;
 use crate::job::check::ParsedJob;
 use crate::job::event::{EventData, OutputResult};
+use crate::job::{IfExists, Job};
 use crate::keys::Keys;
 use crate::ledger::{Entry, Ledger};
 use crate::observe;
@@ -302,12 +302,8 @@ impl Pipeline {
         }
     }
 
-    fn ledger(&self, job: &crate::job::Job) -> Ledger {
-        Ledger::of(
-            job,
-            &self.worker.ledger_prefix,
-            Arc::clone(self.stores.of(&job.outputs[0].url)),
-        )
+    fn ledger(&self, job: &Job) -> Ledger {
+        Ledger::of(job, &self.worker.ledger_prefix, &self.stores)
     }
 }
 

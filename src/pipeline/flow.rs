@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::bind::Bind;
 use self::intake::Intake;
 use super::Progress;
-use super::stage::Staged;
+use super::stage::{Staged, named};
 use crate::buffers::{PartBuffer, Reservation};
 use crate::checksum::Checksum;
 use crate::cipher::decrypt::Opened;
@@ -193,7 +193,7 @@ impl Flow {
                 let uploaded = output.part(place, body, checksum).await;
                 uploaded
                     .map(|()| bytes)
-                    .map_err(|fault| fault.at(format!("/outputs/{index}")))
+                    .map_err(|fault| named(fault, index))
             },
         );
         let written: u64 = try_join_all(uploads).await?.into_iter().sum();

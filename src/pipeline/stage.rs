@@ -87,7 +87,7 @@ impl Pipeline {
             .enumerate();
         let begun = made.map(|(index, ((made, done), output))| async move {
             let begun = self.stage_one(parsed, plan, output, made, done).await;
-            begun.map_err(|fault| fault.at(format!("/outputs/{index}/url")))
+            begun.map_err(|fault| named(fault, index))
         });
         let mut outputs = Vec::new();
         let mut refusal = None;
@@ -179,15 +179,29 @@ impl Pipeline {
         label.write(&mut new.metadata, &parsed.job.id, parsed.digest);
         let mut check_absent = false;
         if output.if_exists == IfExists::Fail {
-            sink::refuse_existing(store.as_ref(), &output.url).await?;
             let probe = format!("probe-{}", uuid::Uuid::new_v4().simple());
             let probe = ledger::place(&output.url, &self.worker.ledger_prefix, &probe);
             new.if_absent = store.keeps_if_absent(&probe).await?;
+            match sink::refuse_existing(store.as_ref(), &output.url).await {
+                // Who may not look leaves the decision to the store, if it can decide.
+                Err(fault) if fault.code == Code::SourceDenied && new.if_absent => {}
+                looked => looked?,
+            }
             check_absent = !new.if_absent;
         }
         let uploads = plan.multipart || output.url.bucket().is_none();
         Sink::begin(store, output.url.clone(), new, uploads, check_absent).await
     }
+}
+
+/// Names the field of an output that a fault of its store is about.
+pub(super) fn named(fault: Fault, index: usize) -> Fault {
+    let field = match fault.code {
+        Code::ServerSideIgnored | Code::KeyDisabled | Code::KeyNotFound => "/storage/server_side",
+        Code::StoreRejected => "",
+        _ => "/url",
+    };
+    fault.at(format!("/outputs/{index}{field}"))
 }
 
 /// What is remembered of this attempt, before its uploads have begun.
@@ -279,7 +293,7 @@ impl StagedOutput {
         engine: &str,
     ) -> Result<OutputResult> {
         let result = self.publish(output, engine).await;
-        result.map_err(|fault| fault.at(format!("/outputs/{index}")))
+        result.map_err(|fault| named(fault, index))
     }
 
     async fn publish(&mut self, output: &Output, engine: &str) -> Result<OutputResult> {

@@ -205,5 +205,6 @@ fn server_side(new: &NewObject) -> Result<ServerSideFields> {
 fn tagging(new: &NewObject) -> Option<String> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(&new.tags);
-    (!new.tags.is_empty()).then(|| query.finish())
+    // The serializer writes a space as `+`, which not every store reads as one.
+    (!new.tags.is_empty()).then(|| query.finish().replace('+', "%20"))
 }
