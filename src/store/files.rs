@@ -278,12 +278,7 @@ impl Store for FileStore {
 
     fn list<'a>(&'a self, prefix: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Listed>>> {
         self.blocking(prefix, |place| {
-            let begin = place
-                .path()
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let (place, begin) = place.as_prefix();
             let names = place
                 .siblings()?
                 .into_iter()

@@ -283,12 +283,15 @@ async fn a_kms_that_is_down_or_busy_holds_the_worker_not_the_job() {
         );
     }
     proxy.set_fault(|_, _| Fault::Status(400, "UnrecognizedClientException"));
-    let ours = class(using(&lab, "ours", there)).await;
+    let ours = class(using(&lab, "ours", here.clone())).await;
     assert_eq!(
         ours,
         Some((Code::KeyServiceDown, Class::Dependency)),
         "our own credentials"
     );
+    // A region that is not enabled for the account answers the same: it may not stop the worker.
+    let theirs = class(using(&lab, "theirs", there)).await;
+    assert_eq!(theirs, Some((Code::KeyRegionDown, Class::Transient)));
     proxy.set_fault(|_, _| Fault::Status(400, "AccessDeniedException"));
     lab.fails(&using(&lab, "denied", here.clone()), Code::KeyDenied, KEY)
         .await;

@@ -180,6 +180,20 @@ impl Place {
         )
     }
 
+    /// A prefix as a place in a folder and the beginning of names there: all of them, where the
+    /// prefix ends in `/`.
+    pub(super) fn as_prefix(&self) -> (Place, String) {
+        if self.path.to_string_lossy().ends_with('/') {
+            let inside = Place {
+                path: self.path.join("-"),
+                root: self.root.clone(),
+            };
+            return (inside, String::new());
+        }
+        let begin = self.path.file_name().unwrap_or_default();
+        (self.clone(), begin.to_string_lossy().into_owned())
+    }
+
     /// A file beside this one.
     pub(super) fn beside(&self, name: &str) -> Place {
         Place {
