@@ -7,9 +7,11 @@
 
 pub mod label;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio_util::task::TaskTracker;
 
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
@@ -20,6 +22,17 @@ use crate::store::{Aborted, Facts, NewObject, PartPlace, Store, UploadId, Upload
 
 /// Metadata name of the token that tells an attempt's objects from all others.
 pub const TOKEN: &str = "ciphermill-attempt";
+
+/// Aborts of dropped sinks, under way.
+static ABORTS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Waits for the aborts of sinks that were dropped; a runtime that ends would drop them too.
+pub async fn aborted(patience: Duration) {
+    ABORTS.close();
+    if tokio::time::timeout(patience, ABORTS.wait()).await.is_err() {
+        tracing::error!("uploads were left behind: the store did not take their aborts in time");
+    }
+}
 
 /// An object being written.
 pub struct Sink {
@@ -190,7 +203,8 @@ impl Drop for Sink {
         if let (Some(upload), Ok(runtime)) = (upload.take(), tokio::runtime::Handle::try_current())
         {
             let (store, url) = (Arc::clone(&self.store), self.url.clone());
-            runtime.spawn(async move { abort(store.as_ref(), &url, &upload).await });
+            let work = async move { abort(store.as_ref(), &url, &upload).await };
+            ABORTS.spawn_on(work, &runtime);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,6 +15,7 @@ use crate::keys::Keys;
 use crate::pipeline::Pipeline;
 use crate::plan::Limits;
 use crate::settings::Settings;
+use crate::sink;
 use crate::store::Stores;
 use crate::store::files::Access;
 
@@ -24,9 +26,13 @@ pub fn block_on(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode
         .build();
     let runtime = runtime
         .map_err(|e| Fault::new(Code::Internal, format!("cannot start the runtime: {e}")))?;
-    let result = runtime.block_on(verb);
-    // Aborts of dropped uploads run in the background: they get a moment.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    let result = runtime.block_on(async {
+        let result = verb.await;
+        // Aborts of dropped uploads run in the background: they get a moment.
+        sink::aborted(Duration::from_secs(5)).await;
+        result
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
