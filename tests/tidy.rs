@@ -243,6 +243,40 @@ fn only_settings_reads_the_environment() {
     }
 }
 
+/// docs/jobs.md lists every failure code with its class and exit code; README every setting.
+#[test]
+fn documents_keep_up_with_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let jobs = std::fs::read_to_string(root.join("docs/jobs.md")).expect("docs/jobs.md");
+    for code in ciphermill::fault::Code::ALL {
+        let class = format!("{:?}", code.class()).to_lowercase();
+        let row = jobs
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` |", code.as_str())));
+        let row = row.unwrap_or_else(|| panic!("docs/jobs.md lacks {}", code.as_str()));
+        assert!(row.contains(&class), "{row} should be {class}");
+        assert!(
+            row.contains(&format!("| {} |", code.exit_code())),
+            "{row}: exit {}",
+            code.exit_code()
+        );
+    }
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
+    let raw = std::fs::read_to_string(root.join("src/settings/raw.rs")).expect("raw.rs");
+    let mut section = String::new();
+    for line in raw.lines() {
+        if let Some(name) = line.strip_prefix("struct Raw") {
+            section = name.trim_end_matches(" {").to_lowercase();
+        }
+        let field = line.trim().split_once(": Option<").map(|(field, _)| field);
+        if let Some(field) = field.filter(|field| line.starts_with("    ") && !field.contains(' '))
+        {
+            let name = format!("`{section}.{field}`");
+            assert!(readme.contains(&name), "README.md lacks the setting {name}");
+        }
+    }
+}
+
 /// `cipher` and `plan` are pure, `job` too.
 #[test]
 fn pure_rooms_do_no_io() {

@@ -12,7 +12,14 @@ use crate::fault::{Code, Result};
 use crate::job::event::FaultReport;
 use crate::job::{check, limits};
 
+const EXAMPLES: &str = "\
+Examples:
+  ciphermill check job.json
+  ciphermill check --json jobs/*.json
+  jq .job message.json | ciphermill check -";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Job files; - is standard input
     #[arg(required = true, value_name = "JOB.json")]

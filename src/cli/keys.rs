@@ -16,7 +16,15 @@ use crate::keys::kms::Kms;
 use crate::secret::Secret;
 use crate::settings::{Flags, Settings};
 
+const EXAMPLES: &str = "\
+Examples:
+  ciphermill keys create
+  ciphermill keys wrap --bits 256 --context title=film-42
+  ciphermill keys wrap --key-file data.key           wrap a key that exists
+  ciphermill keys wrap --kms alias/media --region eu-west-1";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     #[command(subcommand)]
     action: Action,

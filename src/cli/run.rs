@@ -18,7 +18,14 @@ use crate::report::{self, Context};
 use crate::settings::{Flags, Settings};
 use crate::store::files::Access;
 
+const EXAMPLES: &str = "\
+Examples:
+  ciphermill run job.json                            one job, with a progress bar
+  ciphermill run --json a.json b.json > results      many, one event a line
+  ciphermill run --keyring team.keyring - < job.json";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Job files; - is standard input
     #[arg(required = true, value_name = "JOB.json")]

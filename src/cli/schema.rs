@@ -8,7 +8,13 @@ use super::show;
 use crate::fault::Result;
 use crate::job;
 
+const EXAMPLES: &str = "\
+Examples:
+  ciphermill schema job > job.schema.json
+  ciphermill schema event";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Which schema
     what: What,

@@ -21,7 +21,14 @@ use crate::settings::Settings;
 /// Jobs published at once before the first confirm is waited for.
 const IN_FLIGHT: usize = 64;
 
+const EXAMPLES: &str = "\
+Examples:
+  ciphermill submit job.json                         published and confirmed by the broker
+  ciphermill submit --wait --timeout 600 jobs/*.json followed; the exit code is the worst outcome
+  ciphermill submit --json --wait job.json           one event a line";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Job files; - is standard input
     #[arg(required = true, value_name = "JOB.json")]

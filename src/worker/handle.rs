@@ -23,6 +23,8 @@ use crate::report::{self, Context};
 const LEASE_SHARE: f64 = 0.8;
 /// Shortest and longest pause before something is tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// Outages that nobody else sees, after which they count as the job's own failure.
+const PASSING_OUTAGES: u32 = 3;
 /// Time between progress events.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -122,7 +124,8 @@ impl Shared {
         let attempt = teller.context.attempt;
         let redelivered = teller.delivery.redelivered;
         tracing::info!(job_id = parsed.job.id, attempt, redelivered, "job started");
-        if attempt > self.worker.max_attempts {
+        // A broker has its own limit for crash loops, and counts what was only handed back too.
+        if teller.delivery.name.is_some() && attempt > self.worker.max_attempts {
             let message = format!(
                 "attempt {} ended without a word, as a crash does",
                 attempt - 1
@@ -137,7 +140,7 @@ impl Shared {
         }
         teller.progress(parsed, State::Started, (0, 0)).await;
         let mut pause = PAUSE.0;
-        let mut down = None;
+        let (mut down, mut passing) = (None, 0);
         loop {
             let fault = match self.attempt(teller, parsed).await {
                 Ok(outcome) => return self.succeeded(teller, parsed, outcome).await,
@@ -152,6 +155,8 @@ impl Shared {
                 Class::Permanent => return self.failed(teller, parsed, &fault).await,
                 Class::Shutdown => return Settlement::Return,
                 Class::Dependency if outage => down = down.or_else(|| Some(self.gate.close())),
+                // It was over before anybody could look.
+                Class::Dependency if passing < PASSING_OUTAGES => passing += 1,
                 // What only this job runs into is this job's failure, and its attempts are counted.
                 _ if attempt >= self.worker.max_attempts => {
                     return self.failed(teller, parsed, &fault).await;

@@ -280,7 +280,7 @@ async fn attempts_run_out() {
     let worker = bench.worker(&[]).await;
     let end = bench.broker.event("attempts", "failed").await;
     assert_eq!(end.data()["fault"]["code"], "integrity_mismatch");
-    assert_eq!(end.data()["fault"]["pointer"], "/outputs/0");
+    assert_eq!(end.data()["fault"]["pointer"], "/outputs/0/url");
     assert_eq!(end.data()["fault"]["retryable"], true);
     assert_eq!(end.data()["attempt"], 3);
     bench.broker.until_length(&bench.broker.dead, 1).await;

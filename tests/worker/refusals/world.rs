@@ -68,7 +68,7 @@ fn places(jobs: &mut Jobs<'_>) {
     jobs.add(
         "no such bucket to write",
         "bucket_not_found",
-        "/outputs/0",
+        "/outputs/0/url",
         |job| {
             job["outputs"][0]["url"] = json!(format!("s3://{name}-none/film"));
         },
@@ -143,7 +143,7 @@ fn contents(jobs: &mut Jobs<'_>) {
     jobs.add(
         "server side ignored",
         "server_side_ignored",
-        "/outputs/0",
+        "/outputs/0/storage/server_side",
         |job| {
             job["outputs"][0]["storage"] = json!({ "server_side": { "mode": "s3" } });
         },
