@@ -9,6 +9,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
@@ -39,11 +41,6 @@ impl Aws {
     pub async fn config(&self) -> &SdkConfig {
         self.config.get_or_init(load).await
     }
-
-    /// The region it names, if any.
-    pub async fn region(&self) -> Option<String> {
-        self.config().await.region().map(ToString::to_string)
-    }
 }
 
 /// The SDK's chain with our HTTP client, limits of time and retries.
@@ -71,6 +68,31 @@ async fn load() -> SdkConfig {
         .into_builder()
         .region(Region::new("us-east-1"))
         .build()
+}
+
+/// What an AWS service answered, as far as it did.
+pub struct Answer<'a> {
+    /// HTTP status; 0 when nothing came.
+    pub status: u16,
+    /// The service's error code, or nothing.
+    pub code: &'a str,
+    /// The service's own words, or nothing.
+    pub text: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    /// The answer in an SDK error.
+    pub fn of<E: ProvideErrorMetadata>(error: &'a SdkError<E, HttpResponse>) -> Answer<'a> {
+        let service = error.as_service_error();
+        let response = error.raw_response();
+        Answer {
+            status: response.map_or(0, |response| response.status().as_u16()),
+            code: service.and_then(ProvideErrorMetadata::code).unwrap_or(""),
+            text: service
+                .and_then(ProvideErrorMetadata::message)
+                .unwrap_or(""),
+        }
+    }
 }
 
 /// Text of an error and all its causes: the SDK's own texts say little.

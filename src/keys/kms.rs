@@ -12,7 +12,7 @@ use aws_sdk_kms::primitives::Blob;
 use md5::{Digest, Md5};
 
 use super::refused;
-use crate::aws::{self, Aws};
+use crate::aws::{self, Answer, Aws};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKms, KmsKey};
 use crate::secret::Secret;
@@ -180,14 +180,7 @@ fn fault<E>(error: &SdkError<E, HttpResponse>, foreign_region: bool) -> Fault
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let status = error
-        .raw_response()
-        .map_or(0, |response| response.status().as_u16());
-    let service = error.as_service_error();
-    let code = service.and_then(ProvideErrorMetadata::code).unwrap_or("");
-    let text = service
-        .and_then(ProvideErrorMetadata::message)
-        .unwrap_or("");
+    let Answer { status, code, text } = Answer::of(error);
     let down = if foreign_region {
         Code::KeyRegionDown
     } else {

@@ -3,7 +3,7 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::aws;
+use crate::aws::{self, Answer};
 use crate::fault::{Code, Fault};
 use crate::job::ObjectUrl;
 
@@ -16,13 +16,8 @@ pub(super) enum Doing {
 
 /// Whether the answer says why it refused: an error to a HEAD has no body to say it in.
 pub(super) fn is_silent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    let status = error
-        .raw_response()
-        .map_or(0, |response| response.status().as_u16());
-    let code = error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code);
-    matches!(status, 400 | 403) && code.unwrap_or("").is_empty()
+    let Answer { status, code, .. } = Answer::of(error);
+    matches!(status, 400 | 403) && code.is_empty()
 }
 
 /// Turns an SDK error into a fault that names the object.
@@ -30,14 +25,7 @@ pub(super) fn fault<E>(doing: Doing, url: &ObjectUrl, error: &SdkError<E, HttpRe
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let status = error
-        .raw_response()
-        .map_or(0, |response| response.status().as_u16());
-    let service = error.as_service_error();
-    let code = service.and_then(ProvideErrorMetadata::code).unwrap_or("");
-    let text = service
-        .and_then(ProvideErrorMetadata::message)
-        .unwrap_or("");
+    let Answer { status, code, text } = Answer::of(error);
     let fault_code = classify(doing, status, code);
     let verb = if doing == Doing::Reading {
         "read"
