@@ -168,6 +168,8 @@ codes! {
         "the broker took the job back and delivers it again";
     Stopping = "worker_stopping", Shutdown, 75,
         "the worker is stopping; the job went back to the queue";
+    Interrupted = "interrupted", Shutdown, 130,
+        "stopped by a signal; what was not finished was not published: run the command again";
     ToolMissing = "tool_missing", Permanent, 69,
         "install the program, or run `make demo`, which does it";
     Usage = "usage", Permanent, 2,

@@ -132,11 +132,14 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
 /// An IV given by the caller must never meet another plaintext, and files keep no metadata to know
 /// them by.
 fn needs_memory(job: &Job) -> bool {
-    job.gives_iv()
-        || job
-            .outputs
-            .iter()
-            .any(|output| output.url.bucket().is_none())
+    job.gives_iv() || job.outputs.iter().any(staged_alone)
+}
+
+/// Whether an output of a single part is staged as an upload all the same: a file, which one write
+/// would leave half done, and an object that the store is to encrypt, since a store that ignores
+/// the wish says so when the upload begins, but of a PUT only after the old object is gone.
+pub fn staged_alone(output: &Output) -> bool {
+    output.url.bucket().is_none() || output.storage.server_side.is_some()
 }
 
 fn part_bytes(plain_bytes: u64, limits: &Limits) -> Result<u64> {

@@ -9,7 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{read_input, show, start};
-use crate::fault::{Fault, Result};
+use crate::fault::{Code, Fault, Result};
 use crate::job::check::{self, ParsedJob};
 use crate::job::event::{Event, State};
 use crate::job::{JobDigest, limits};
@@ -133,7 +133,14 @@ async fn attempt(
         never = watch => never,
     };
     bar.finish_and_clear();
-    result.map(|outcome| outcome.data)
+    match result {
+        Ok(outcome) => Ok(outcome.data),
+        // Here nothing goes back to a queue.
+        Err(fault) if fault.code == Code::Stopping => {
+            Err(Fault::new(Code::Interrupted, fault.message))
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// A result for people.

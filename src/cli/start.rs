@@ -48,7 +48,7 @@ pub async fn interrupted() -> Fault {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    Fault::new(Code::Stopping, "interrupted")
+    Fault::new(Code::Interrupted, "the command was stopped before its end")
 }
 
 /// The pipeline that these settings describe; files as `access` allows.

@@ -16,7 +16,7 @@ use crate::job::check::ParsedJob;
 use crate::job::event::OutputResult;
 use crate::job::{self, IfExists, Output};
 use crate::ledger::{self, Entry, OutputEntry};
-use crate::plan::Plan;
+use crate::plan::{Plan, staged_alone};
 use crate::report::{self, Made};
 use crate::sink::label::Label;
 use crate::sink::{self, Sink};
@@ -189,7 +189,7 @@ impl Pipeline {
             }
             check_absent = !new.if_absent;
         }
-        let uploads = plan.multipart || output.url.bucket().is_none();
+        let uploads = plan.multipart || staged_alone(output);
         Sink::begin(store, output.url.clone(), new, uploads, check_absent).await
     }
 }

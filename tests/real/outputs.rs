@@ -180,6 +180,26 @@ async fn what_is_missing_is_named() {
     assert_eq!(lab.uploads().await, NONE);
 }
 
+/// A store that ignores server-side encryption says so before the old object is touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_would_not_be_encrypted_at_rest_replaces_nothing() {
+    let lab = Lab::new(garage()).await;
+    for size in [0, 100, 9 * MIB] {
+        lab.put("in", &noise(size)).await;
+        lab.put("out", b"precious").await;
+        let mut job = job(
+            &format!("sse-{size}"),
+            json!({"url": lab.url("in")}),
+            vec![json!({"url": lab.url("out")})],
+        );
+        job["outputs"][0]["storage"] = json!({"server_side": {"mode": "s3"}});
+        let pointer = "/outputs/0/storage/server_side";
+        lab.fails(&job, Code::ServerSideIgnored, pointer).await;
+        assert_eq!(lab.get("out").await, b"precious");
+    }
+    assert_eq!(lab.uploads().await, NONE);
+}
+
 /// Server-side encryption, tags and the rest arrive through a whole job.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_store_is_told_arrives() {

@@ -231,7 +231,7 @@ async fn p6_an_interrupted_run_leaves_no_upload() {
     .await;
     program.signal(rustix::process::Signal::INT);
     let ended = program.ended(SOON).await;
-    assert_eq!(ended.code, Some(75), "{ended:?}");
+    assert_eq!(ended.code, Some(130), "{ended:?}");
     assert_eq!(bench.s3.uploads(&out).await, 0, "{ended:?}");
     assert!(!bench.s3.exists(&bench.out("film")).await);
 }
