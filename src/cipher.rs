@@ -18,6 +18,7 @@ pub mod decrypt;
 pub mod encrypt;
 pub mod gcm;
 pub mod layout;
+mod mode;
 
 use crate::fault::{Code, Fault, Result};
 

@@ -6,6 +6,7 @@
 //! no jobs, keys or stores.
 
 pub mod cpu;
+mod lanes;
 
 use std::sync::Arc;
 

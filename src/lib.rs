@@ -30,6 +30,7 @@ pub mod aws;
 pub mod buffers;
 pub mod checksum;
 pub mod fault;
+pub mod measure;
 pub mod observe;
 pub mod secret;
 pub mod settings;

@@ -124,6 +124,10 @@ pub struct Engine {
     pub choice: EngineChoice,
     /// Cipher threads; one per core when 0.
     pub threads: usize,
+    /// Whether each cipher thread stays on a core of its own.
+    pub pin: bool,
+    /// The CPU kernel by name; the fastest one when `None`.
+    pub kernel: Option<String>,
 }
 
 /// Engines that can be asked for.

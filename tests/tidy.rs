@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("checksum", &[]),
+    ("measure", &[]),
     ("observe", &[]),
     ("secret", &["fault"]),
     ("settings", &["fault"]),

@@ -9,21 +9,24 @@ use super::cpu::{Data, Keyed};
 use super::{BLOCK_BYTES, Block, decrypt_failed};
 use crate::fault::Result;
 
-/// Encrypts one part into `out`, which has room for the padding when the part is the last one.
-/// Returns the block that the next part is chained to.
-pub fn encrypt(key: &dyn Keyed, mut chain: Block, plain: &[u8], out: &mut [u8]) -> Block {
+/// The whole blocks of a part, with their places in `out`, and what is left of `out` for padding.
+pub fn parts<'a>(plain: &'a [u8], out: &'a mut [u8]) -> (Data<'a, 'a>, &'a mut [u8]) {
     let whole = plain.len() - plain.len() % BLOCK_BYTES;
-    let (body, rest) = out.split_at_mut(whole);
-    if let Ok(data) = Data::new(&plain[..whole], body) {
-        key.cbc_encrypt(&mut chain, data);
+    let (body, end) = out.split_at_mut(whole);
+    // Both are `whole` long, which the compiler cannot know.
+    let data = Data::new(&plain[..whole], body).unwrap_or_else(|_| (&mut [][..]).into());
+    (data, end)
+}
+
+/// Writes the last, padded block of an object into `end`, which is empty before an object's end.
+pub fn pad(key: &dyn Keyed, chain: &mut Block, plain: &[u8], end: &mut [u8]) {
+    if end.is_empty() {
+        return;
     }
-    if !rest.is_empty() {
-        let tail = plain.len() - whole;
-        rest[..tail].copy_from_slice(&plain[whole..]);
-        rest[tail..].fill((BLOCK_BYTES - tail) as u8);
-        key.cbc_encrypt(&mut chain, rest.into());
-    }
-    chain
+    let tail = &plain[plain.len() - plain.len() % BLOCK_BYTES..];
+    end[..tail.len()].copy_from_slice(tail);
+    end[tail.len()..].fill((BLOCK_BYTES - tail.len()) as u8);
+    key.cbc_encrypt(chain, end.into());
 }
 
 /// Number of plaintext bytes in the last, padded and decrypted, block of an object. The whole block

@@ -16,7 +16,7 @@ use sha2::Sha512;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::cpu::{CounterWidth, Data, Ghasher, Kernel, Keyed};
+use super::cpu::{Data, GcmKeyed, Kernel};
 use super::gcm::{initial_counter, length_block, xor};
 use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
@@ -61,8 +61,7 @@ impl Salt {
 
 /// The derived keys of one object.
 pub struct Cobblestone {
-    key: Box<dyn Keyed>,
-    hash: Box<dyn Ghasher>,
+    key: Box<dyn GcmKeyed>,
     base_nonce: [u8; NONCE_BYTES],
     header: [u8; HEADER_BYTES],
 }
@@ -94,12 +93,9 @@ impl Cobblestone {
         let mut header = [0; HEADER_BYTES];
         header[..SALT_BYTES].copy_from_slice(salt.bytes());
         header[SALT_BYTES..].copy_from_slice(commitment);
-        let key = kernel.key(&Secret::new(message_key.to_vec()))?;
-        let mut h = [0; BLOCK_BYTES];
-        key.encrypt_block(&mut h);
+        let key = kernel.gcm(&Secret::new(message_key.to_vec()))?;
         let base_nonce = std::array::from_fn(|index| nonce[index]);
         Ok(Cobblestone {
-            hash: kernel.ghash(&h),
             key,
             base_nonce,
             header,
@@ -163,28 +159,29 @@ impl Cobblestone {
     fn encrypt_chunk(&self, number: u64, plain: &[u8], sealed: &mut [u8]) {
         let j0 = self.counter(number);
         let (body, tag) = sealed.split_at_mut(plain.len());
+        let mut sum = [0; BLOCK_BYTES];
         if let Ok(data) = Data::new(plain, body) {
-            self.key.ctr(first_counter(j0), CounterWidth::Bits32, data);
+            self.key.encrypt(first_counter(j0), &mut sum, data);
         }
-        tag.copy_from_slice(&self.tag(j0, body));
+        tag.copy_from_slice(&self.tag(j0, sum, plain.len()));
     }
 
+    /// Of a forged chunk nothing is left.
     fn decrypt_chunk(&self, number: u64, sealed: &mut [u8]) -> Result<()> {
         let j0 = self.counter(number);
         let (body, tag) = sealed.split_at_mut(sealed.len() - TAG_BYTES);
-        if !bool::from(self.tag(j0, body).ct_eq(tag)) {
+        let mut sum = [0; BLOCK_BYTES];
+        let bytes = body.len();
+        self.key.decrypt(first_counter(j0), &mut sum, body.into());
+        if !bool::from(self.tag(j0, sum, bytes).ct_eq(tag)) {
+            body.fill(0);
             return Err(decrypt_failed());
         }
-        self.key
-            .ctr(first_counter(j0), CounterWidth::Bits32, body.into());
         Ok(())
     }
 
-    fn tag(&self, j0: Block, ciphertext: &[u8]) -> [u8; TAG_BYTES] {
-        let mut sum = [0; BLOCK_BYTES];
-        self.hash.update(&mut sum, ciphertext);
-        self.hash
-            .update(&mut sum, &length_block(0, ciphertext.len() as u64));
+    fn tag(&self, j0: Block, mut sum: Block, bytes: usize) -> [u8; TAG_BYTES] {
+        self.key.ghash(&mut sum, &length_block(0, bytes as u64));
         let mut mask = j0;
         self.key.encrypt_block(&mut mask);
         xor(sum, mask)

@@ -1,9 +1,19 @@
 //! AES on the CPU: the traits every kernel implements, and the choice among kernels.
 //!
-//! A kernel turns key bytes into a [`Keyed`] cipher and hash keys into a [`Ghasher`]. Modes are
-//! built on those two and never ask which kernel they got; every kernel passes the same suite.
+//! A kernel turns key bytes into a [`Keyed`] cipher, or into a [`GcmKeyed`] one that hashes as
+//! well. Modes are built on those and never ask which kernel they got; every kernel passes the same
+//! suite. A kernel with its own instructions can only be had where the CPU has them ([`all`]).
 
 pub mod portable;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instruction sets and raw pointers")]
+mod vaes;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instruction sets and raw pointers")]
+mod vaes256;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instruction sets and raw pointers")]
+mod vaes512;
 
 use aes::cipher::inout::InOutBuf;
 
@@ -19,6 +29,8 @@ pub type Data<'a, 'b> = InOutBuf<'a, 'b, u8>;
 pub enum CounterWidth {
     /// The whole block, big-endian (NIST SP 800-38A, OpenSSL).
     Bits128,
+    /// The last eight bytes, wrapping (ISO/IEC 23001-7, Common Encryption).
+    Bits64,
     /// The last four bytes, wrapping (GCM, NIST SP 800-38D).
     Bits32,
 }
@@ -29,8 +41,16 @@ pub trait Kernel: Send + Sync {
     fn name(&self) -> &'static str;
     /// Expands a key of 16, 24 or 32 bytes.
     fn key(&self, key: &Secret) -> Result<Box<dyn Keyed>>;
-    /// Prepares the hash key H.
-    fn ghash(&self, h: &Block) -> Box<dyn Ghasher>;
+    /// Expands a key and prepares its hash key.
+    fn gcm(&self, key: &Secret) -> Result<Box<dyn GcmKeyed>>;
+    /// CBC-encrypts many streams at once, each under its own key. A kernel with SIMD lanes puts one
+    /// stream in each; a lane whose stream ends takes the next one.
+    fn cbc_encrypt(&self, streams: &mut [CbcStream<'_>]) {
+        for stream in streams {
+            let CbcStream { key, chain, data } = stream;
+            key.cbc_encrypt(chain, data.reborrow());
+        }
+    }
 }
 
 /// An expanded AES key. Its schedule is zeroed when dropped.
@@ -43,17 +63,75 @@ pub trait Keyed: Send + Sync {
     fn cbc_encrypt(&self, chain: &mut Block, data: Data<'_, '_>);
     /// CBC-decrypts whole blocks in place, the first chained to `previous`.
     fn cbc_decrypt(&self, previous: &Block, data: &mut [u8]);
+    /// The expanded key, for the lanes of the same kernel.
+    fn round_keys(&self) -> Option<RoundKeys<'_>> {
+        None
+    }
 }
 
-/// A prepared GHASH key (NIST SP 800-38D, section 6.4).
-pub trait Ghasher: Send + Sync {
+/// The round keys of a [`Keyed`] cipher, readable by kernels only.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub struct RoundKeys<'a>(&'a [Block]);
+
+/// An expanded AES key with its hash key H = E(0) (NIST SP 800-38D, section 6.4). Both are zeroed
+/// when dropped.
+pub trait GcmKeyed: Send + Sync {
+    /// Encrypts one block.
+    fn encrypt_block(&self, block: &mut Block);
     /// GHASH over `data`, zero-padded to whole blocks, continuing from `state`.
-    fn update(&self, state: &mut Block, data: &[u8]);
+    fn ghash(&self, state: &mut Block, data: &[u8]);
+    /// Encrypts from counter block `start` on (32 bits count) and hashes the ciphertext, continuing
+    /// from `state`; whole blocks, but for an object's end.
+    fn encrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>);
+    /// The reverse: hashes the ciphertext and decrypts it.
+    fn decrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>);
+    /// The hash key.
+    fn h(&self) -> &Block;
+    /// The product of two elements of GHASH's field.
+    fn multiply(&self, a: &Block, b: &Block) -> Block;
+}
+
+/// One stream of CBC encryption, in whole blocks.
+pub struct CbcStream<'a> {
+    /// Its key.
+    pub key: &'a dyn Keyed,
+    /// What it is chained to; afterwards the last ciphertext block.
+    pub chain: Block,
+    /// Its bytes.
+    pub data: Data<'a, 'a>,
+}
+
+/// Every kernel that this machine can run, the fastest first; the last one is `portable`.
+pub fn all() -> &'static [&'static dyn Kernel] {
+    static ALL: std::sync::OnceLock<Vec<&'static dyn Kernel>> = std::sync::OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all: Vec<&'static dyn Kernel> = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(vaes512::kernel());
+            all.extend(vaes256::kernel());
+        }
+        all.push(&portable::Portable);
+        all
+    })
 }
 
 /// The fastest kernel this machine has.
 pub fn best() -> &'static dyn Kernel {
-    &portable::Portable
+    all().first().copied().unwrap_or(&portable::Portable)
+}
+
+/// The kernel of this name, where this machine can run it.
+pub fn named(name: &str) -> Result<&'static dyn Kernel> {
+    let found = all().iter().copied().find(|kernel| kernel.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = all().iter().map(|kernel| kernel.name()).collect();
+        let message = format!(
+            "this machine cannot run kernel `{name}`, but {}",
+            names.join(", ")
+        );
+        Fault::new(Code::Settings, message)
+    })
 }
 
 /// Checks a key length.

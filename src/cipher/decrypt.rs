@@ -6,22 +6,13 @@ use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES};
 use super::cpu::{Kernel, Keyed};
 use super::ctr::{self, CounterStart};
 use super::gcm::{Gcm, Partial};
+use super::mode::Mode;
 use super::{BLOCK_BYTES, Block, Form, Mark, PartAt, TAG_BYTES, cbc, decrypt_failed};
 use crate::fault::Result;
 use crate::secret::Secret;
 
 /// Decrypts one object.
-pub struct Decryptor {
-    mode: ModeKey,
-}
-
-enum ModeKey {
-    Plain,
-    Ctr(Box<dyn Keyed>, CounterStart),
-    Cbc(Box<dyn Keyed>, Block),
-    Gcm(Gcm),
-    Cobblestone(Cobblestone),
-}
+pub struct Decryptor(Mode);
 
 /// What decrypting a part gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,9 +28,7 @@ pub struct Opened {
 impl Decryptor {
     /// Takes the bytes as they are.
     pub fn plain() -> Decryptor {
-        Decryptor {
-            mode: ModeKey::Plain,
-        }
+        Decryptor(Mode::Plain)
     }
 
     /// aes-ctr from this counter block on.
@@ -48,23 +37,17 @@ impl Decryptor {
         key: &Secret,
         start: CounterStart,
     ) -> Result<Decryptor> {
-        Ok(Decryptor {
-            mode: ModeKey::Ctr(kernel.key(key)?, start),
-        })
+        Mode::ctr(kernel, key, start).map(Decryptor)
     }
 
     /// aes-cbc-pkcs7 with this IV.
     pub fn cbc(kernel: &'static dyn Kernel, key: &Secret, iv: Block) -> Result<Decryptor> {
-        Ok(Decryptor {
-            mode: ModeKey::Cbc(kernel.key(key)?, iv),
-        })
+        Mode::cbc(kernel, key, iv).map(Decryptor)
     }
 
     /// aes-gcm with this IV.
     pub fn gcm(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Decryptor> {
-        Ok(Decryptor {
-            mode: ModeKey::Gcm(Gcm::new(kernel, key, iv)?),
-        })
+        Mode::gcm(kernel, key, iv).map(Decryptor)
     }
 
     /// cobblestone, opened by the object's header.
@@ -75,20 +58,12 @@ impl Decryptor {
         context: &[u8],
     ) -> Result<Decryptor> {
         let object = Cobblestone::open(kernel, key, header, context)?;
-        Ok(Decryptor {
-            mode: ModeKey::Cobblestone(object),
-        })
+        Ok(Decryptor(Mode::Cobblestone(object)))
     }
 
     /// The object's form.
     pub fn form(&self) -> Form {
-        match self.mode {
-            ModeKey::Plain => Form::Plain,
-            ModeKey::Ctr(..) => Form::Ctr,
-            ModeKey::Cbc(..) => Form::Cbc,
-            ModeKey::Gcm(_) => Form::Gcm,
-            ModeKey::Cobblestone(_) => Form::Cobblestone,
-        }
+        self.0.form()
     }
 
     /// Decrypts, in place, the bytes of [`Form::read_range`] for one part.
@@ -100,15 +75,15 @@ impl Decryptor {
                 tag: None,
             })
         };
-        match &self.mode {
-            ModeKey::Plain => opened(0..data.len(), Mark::None),
-            ModeKey::Ctr(key, start) => {
+        match &self.0 {
+            Mode::Plain => opened(0..data.len(), Mark::None),
+            Mode::Ctr(key, start) => {
                 ctr::apply(key.as_ref(), *start, at.offset, (&mut *data).into());
                 opened(0..data.len(), Mark::None)
             }
-            ModeKey::Cbc(key, iv) => opened(decrypt_cbc(key.as_ref(), iv, at, data)?, Mark::None),
-            ModeKey::Gcm(gcm) => decrypt_gcm(gcm, at, data),
-            ModeKey::Cobblestone(object) => {
+            Mode::Cbc(key, iv) => opened(decrypt_cbc(key.as_ref(), iv, at, data)?, Mark::None),
+            Mode::Gcm(gcm) => decrypt_gcm(gcm, at, data),
+            Mode::Cobblestone(object) => {
                 let first = at.offset / CHUNK_BYTES as u64;
                 let plain = object.decrypt(first, at.last, data)?;
                 opened(0..plain, Mark::None)
@@ -118,18 +93,13 @@ impl Decryptor {
 
     /// Folds the mark of the next part into what the parts before it left.
     pub fn fold(&self, before: Mark, next: Mark) -> Mark {
-        match (&self.mode, before, next) {
-            (ModeKey::Gcm(gcm), Mark::Ghash(left), Mark::Ghash(right)) => {
-                Mark::Ghash(gcm.fold(left, right))
-            }
-            (_, _, next) => next,
-        }
+        self.0.fold(before, next)
     }
 
     /// Accepts or refuses the whole, once every part was folded. Only then may anything of it be
     /// published.
     pub fn verify(&self, whole: Mark, tag: Option<[u8; TAG_BYTES]>) -> Result<()> {
-        let ModeKey::Gcm(gcm) = &self.mode else {
+        let Mode::Gcm(gcm) = &self.0 else {
             return Ok(());
         };
         let tag = tag.ok_or_else(decrypt_failed)?;

@@ -1,33 +1,45 @@
 //! One object's encryption: mode, key and IV bound together, part by part.
 
 use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES, Salt};
-use super::cpu::{Data, Kernel, Keyed};
+use super::cpu::{CbcStream, Data, Kernel};
 use super::ctr::{self, CounterStart};
-use super::gcm::{Gcm, Partial};
+use super::gcm::Partial;
+use super::mode::Mode;
 use super::{Block, Form, Mark, PartAt, TAG_BYTES, cbc};
 use crate::fault::Result;
 use crate::secret::Secret;
 
+/// A part is ciphered in steps of so many bytes of plaintext: what has to be done with the
+/// ciphertext is done while it is in the second-level cache.
+const STEP_BYTES: usize = 256 * 1024;
+
 /// Encrypts one object. Not `Clone`, and made for one plaintext: its IV or salt serves once.
 pub struct Encryptor {
-    mode: ModeKey,
-    kernel: &'static str,
+    mode: Mode,
+    /// `None` for a copy.
+    kernel: Option<&'static dyn Kernel>,
 }
 
-enum ModeKey {
-    Plain,
-    Ctr(Box<dyn Keyed>, CounterStart),
-    Cbc(Box<dyn Keyed>, Block),
-    Gcm(Gcm),
-    Cobblestone(Cobblestone),
+/// One step of an object's encryption, to be done together with those of other objects.
+pub struct Step<'a> {
+    /// The object's cipher.
+    pub cipher: &'a Encryptor,
+    /// Where it stands: a part of its own.
+    pub at: PartAt,
+    /// The mark of what is right before it; afterwards its own.
+    pub mark: &'a mut Mark,
+    /// Its plaintext.
+    pub plain: &'a [u8],
+    /// Room for its ciphertext, of exactly [`Form::sealed_part_len`].
+    pub out: &'a mut [u8],
 }
 
 impl Encryptor {
     /// Copies the plaintext.
     pub fn plain() -> Encryptor {
         Encryptor {
-            mode: ModeKey::Plain,
-            kernel: "none",
+            mode: Mode::Plain,
+            kernel: None,
         }
     }
 
@@ -37,26 +49,17 @@ impl Encryptor {
         key: &Secret,
         start: CounterStart,
     ) -> Result<Encryptor> {
-        Ok(Encryptor {
-            mode: ModeKey::Ctr(kernel.key(key)?, start),
-            kernel: kernel.name(),
-        })
+        Ok(Encryptor::of(kernel, Mode::ctr(kernel, key, start)?))
     }
 
     /// aes-cbc-pkcs7 with this IV.
     pub fn cbc(kernel: &'static dyn Kernel, key: &Secret, iv: Block) -> Result<Encryptor> {
-        Ok(Encryptor {
-            mode: ModeKey::Cbc(kernel.key(key)?, iv),
-            kernel: kernel.name(),
-        })
+        Ok(Encryptor::of(kernel, Mode::cbc(kernel, key, iv)?))
     }
 
     /// aes-gcm with this IV.
     pub fn gcm(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Encryptor> {
-        Ok(Encryptor {
-            mode: ModeKey::Gcm(Gcm::new(kernel, key, iv)?),
-            kernel: kernel.name(),
-        })
+        Ok(Encryptor::of(kernel, Mode::gcm(kernel, key, iv)?))
     }
 
     /// cobblestone with this salt, which is used up.
@@ -67,36 +70,34 @@ impl Encryptor {
         context: &[u8],
     ) -> Result<Encryptor> {
         let object = Cobblestone::new(kernel, key, &salt, context)?;
-        Ok(Encryptor {
-            mode: ModeKey::Cobblestone(object),
-            kernel: kernel.name(),
-        })
+        Ok(Encryptor::of(kernel, Mode::Cobblestone(object)))
+    }
+
+    fn of(kernel: &'static dyn Kernel, mode: Mode) -> Encryptor {
+        Encryptor {
+            mode,
+            kernel: Some(kernel),
+        }
     }
 
     /// The kernel that computes it (`none` for a copy).
     pub fn kernel(&self) -> &'static str {
-        self.kernel
+        self.kernel.map_or("none", Kernel::name)
     }
 
     /// The object's form.
     pub fn form(&self) -> Form {
-        match self.mode {
-            ModeKey::Plain => Form::Plain,
-            ModeKey::Ctr(..) => Form::Ctr,
-            ModeKey::Cbc(..) => Form::Cbc,
-            ModeKey::Gcm(_) => Form::Gcm,
-            ModeKey::Cobblestone(_) => Form::Cobblestone,
-        }
+        self.mode.form()
     }
 
     /// Whether each part needs the mark of the one before it.
     pub fn is_serial(&self) -> bool {
-        matches!(self.mode, ModeKey::Cbc(..))
+        matches!(self.mode, Mode::Cbc(..))
     }
 
     /// Bytes at the object's end that [`Encryptor::finish`] gives.
     pub fn tag_bytes(&self) -> usize {
-        if matches!(self.mode, ModeKey::Gcm(_)) {
+        if matches!(self.mode, Mode::Gcm(_)) {
             TAG_BYTES
         } else {
             0
@@ -105,40 +106,62 @@ impl Encryptor {
 
     /// Encrypts one part into `out`, which is exactly [`Form::sealed_part_len`] long. `before` is
     /// the mark of the part before it where the mode is serial, and ignored elsewhere. The tag of a
-    /// last GCM part is left for [`Encryptor::finish`].
-    pub fn encrypt(&self, at: PartAt, before: Mark, plain: &[u8], out: &mut [u8]) -> Mark {
-        debug_assert_eq!(out.len(), self.form().sealed_part_len(at, plain.len()));
+    /// last GCM part is left for [`Encryptor::finish`]. Every stretch of ciphertext is shown to
+    /// `ready` in order, still warm.
+    pub fn encrypt(
+        &self,
+        at: PartAt,
+        before: Mark,
+        plain: &[u8],
+        out: &mut [u8],
+        mut ready: impl FnMut(&[u8]),
+    ) -> Mark {
+        let mut mark = if self.is_serial() { before } else { Mark::None };
+        let mut rest = out;
+        for (at, plain) in steps(at, plain) {
+            let (out, left) = rest.split_at_mut(self.form().sealed_part_len(at, plain.len()));
+            mark = self.step(at, mark, plain, out);
+            let tag_bytes = if at.last { self.tag_bytes() } else { 0 };
+            ready(&out[..out.len() - tag_bytes]);
+            rest = left;
+        }
+        debug_assert!(rest.is_empty());
+        mark
+    }
+
+    /// Encrypts what follows `mark` in the same part.
+    fn step(&self, at: PartAt, mark: Mark, plain: &[u8], out: &mut [u8]) -> Mark {
         match &self.mode {
-            ModeKey::Plain => {
+            Mode::Plain => {
                 out.copy_from_slice(plain);
                 Mark::None
             }
-            ModeKey::Ctr(key, start) => {
+            Mode::Ctr(key, start) => {
                 if let Ok(data) = Data::new(plain, out) {
                     ctr::apply(key.as_ref(), *start, at.offset, data);
                 }
                 Mark::None
             }
-            ModeKey::Cbc(key, iv) => {
-                let chain = if let Mark::Chain(block) = before {
-                    block
+            Mode::Cbc(key, iv) => {
+                let mut chain = chain(mark, *iv);
+                let (body, end) = cbc::parts(plain, out);
+                key.cbc_encrypt(&mut chain, body);
+                cbc::pad(key.as_ref(), &mut chain, plain, end);
+                Mark::Chain(chain)
+            }
+            Mode::Gcm(gcm) => {
+                let before = if let Mark::Ghash(partial) = mark {
+                    partial
                 } else {
-                    *iv
+                    Partial::default()
                 };
-                Mark::Chain(cbc::encrypt(key.as_ref(), chain, plain, out))
+                Mark::Ghash(gcm.encrypt(at.offset, before, plain, &mut out[..plain.len()]))
             }
-            ModeKey::Gcm(gcm) => {
-                Mark::Ghash(gcm.encrypt(at.offset, plain, &mut out[..plain.len()]))
-            }
-            ModeKey::Cobblestone(object) => {
+            Mode::Cobblestone(object) => {
                 let header = if at.offset == 0 { HEADER_BYTES } else { 0 };
-                out[..header].copy_from_slice(&object.header()[..header]);
-                object.encrypt(
-                    at.offset / CHUNK_BYTES as u64,
-                    at.last,
-                    plain,
-                    &mut out[header..],
-                );
+                let (head, body) = out.split_at_mut(header);
+                head.copy_from_slice(&object.header()[..header]);
+                object.encrypt(at.offset / CHUNK_BYTES as u64, at.last, plain, body);
                 Mark::None
             }
         }
@@ -146,20 +169,74 @@ impl Encryptor {
 
     /// Folds the mark of the next part into what the parts before it left.
     pub fn fold(&self, before: Mark, next: Mark) -> Mark {
-        match (&self.mode, before, next) {
-            (ModeKey::Gcm(gcm), Mark::Ghash(left), Mark::Ghash(right)) => {
-                Mark::Ghash(gcm.fold(left, right))
-            }
-            (_, _, next) => next,
-        }
+        self.mode.fold(before, next)
     }
 
     /// The bytes that end the object and depend on all of it: the tag of GCM.
     pub fn finish(&self, whole: Mark) -> Option<[u8; TAG_BYTES]> {
         match (&self.mode, whole) {
-            (ModeKey::Gcm(gcm), Mark::Ghash(partial)) => Some(gcm.tag(partial)),
-            (ModeKey::Gcm(gcm), _) => Some(gcm.tag(Partial::default())),
+            (Mode::Gcm(gcm), Mark::Ghash(partial)) => Some(gcm.tag(partial)),
+            (Mode::Gcm(gcm), _) => Some(gcm.tag(Partial::default())),
             _ => None,
         }
+    }
+}
+
+/// Encrypts one step of many objects at once. Those of serial modes share the lanes of one kernel,
+/// which is how CBC gets fast: alone, each would wait for its own last block.
+pub fn encrypt_together(steps: &mut [Step<'_>]) {
+    let mut streams = Vec::with_capacity(steps.len());
+    let mut ends = Vec::with_capacity(steps.len());
+    let mut kernel = None;
+    for step in steps {
+        let Step {
+            cipher,
+            at,
+            mark,
+            plain,
+            out,
+        } = step;
+        let Mode::Cbc(key, iv) = &cipher.mode else {
+            **mark = cipher.step(*at, **mark, plain, out);
+            continue;
+        };
+        kernel = kernel.or(cipher.kernel);
+        let key = key.as_ref();
+        let (data, end) = cbc::parts(plain, out);
+        streams.push(CbcStream {
+            key,
+            chain: chain(**mark, *iv),
+            data,
+        });
+        ends.push((key, mark, *plain, end));
+    }
+    if let Some(kernel) = kernel {
+        kernel.cbc_encrypt(&mut streams);
+    }
+    for (stream, (key, mark, plain, end)) in streams.into_iter().zip(ends) {
+        let mut chain = stream.chain;
+        cbc::pad(key, &mut chain, plain, end);
+        **mark = Mark::Chain(chain);
+    }
+}
+
+/// Cuts a part into steps, each a part of its own. At least one.
+fn steps(at: PartAt, plain: &[u8]) -> impl Iterator<Item = (PartAt, &[u8])> {
+    let count = plain.len().div_ceil(STEP_BYTES).max(1);
+    (0..count).map(move |index| {
+        let start = index * STEP_BYTES;
+        let at = PartAt {
+            offset: at.offset + start as u64,
+            last: at.last && index + 1 == count,
+        };
+        (at, &plain[start..plain.len().min(start + STEP_BYTES)])
+    })
+}
+
+fn chain(mark: Mark, iv: Block) -> Block {
+    if let Mark::Chain(block) = mark {
+        block
+    } else {
+        iv
     }
 }

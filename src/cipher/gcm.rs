@@ -1,21 +1,19 @@
 //! aes-gcm: NIST SP 800-38D, no AAD, a 16-byte tag appended by the caller.
 //!
-//! Parts are independent: each is CTR-ciphered at its offset and hashed from zero; [`Gcm::fold`]
+//! Parts are independent: each is ciphered at its offset and hashed from zero; [`Gcm::fold`]
 //! puts two neighbours together by multiplying the left sum with H to the power of the right one's
 //! blocks. So one object runs on all cores.
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
-use super::cpu::{CounterWidth, Data, Ghasher, Kernel, Keyed};
+use super::cpu::{Data, GcmKeyed, Kernel};
 use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
 
 /// Longest plaintext under one key and IV: 2^39 - 256 bits (SP 800-38D, section 5.2.1.1).
 pub const MAX_BYTES: u64 = (1 << 36) - 32;
-
-/// Ciphered and hashed at once: a step stays in the first-level caches between the two.
-const STEP_BYTES: usize = 32 * 1024;
 
 /// A GCM tag.
 pub type Tag = [u8; TAG_BYTES];
@@ -30,10 +28,7 @@ pub struct Partial {
 
 /// One key with one IV.
 pub struct Gcm {
-    key: Box<dyn Keyed>,
-    hash: Box<dyn Ghasher>,
-    h: Block,
-    kernel: &'static dyn Kernel,
+    key: Box<dyn GcmKeyed>,
     j0: Block,
 }
 
@@ -41,10 +36,7 @@ impl Gcm {
     /// A 12-byte IV is followed by the counter 1; any other length is hashed (SP 800-38D, section
     /// 7.1).
     pub fn new(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Gcm> {
-        let key = kernel.key(key)?;
-        let mut h = [0; BLOCK_BYTES];
-        key.encrypt_block(&mut h);
-        let hash = kernel.ghash(&h);
+        let key = kernel.gcm(key)?;
         let j0 = match <[u8; 12]>::try_from(iv) {
             Ok(iv) => initial_counter(iv),
             Err(_) if iv.is_empty() => {
@@ -52,33 +44,21 @@ impl Gcm {
             }
             Err(_) => {
                 let mut sum = [0; BLOCK_BYTES];
-                hash.update(&mut sum, iv);
-                hash.update(&mut sum, &length_block(0, iv.len() as u64));
+                key.ghash(&mut sum, iv);
+                key.ghash(&mut sum, &length_block(0, iv.len() as u64));
                 sum
             }
         };
-        Ok(Gcm {
-            key,
-            hash,
-            h,
-            kernel,
-            j0,
-        })
+        Ok(Gcm { key, j0 })
     }
 
-    /// Encrypts the part at `offset` (a multiple of 16) and hashes its ciphertext.
-    pub fn encrypt(&self, offset: u64, plain: &[u8], out: &mut [u8]) -> Partial {
-        let mut partial = Partial {
-            bytes: plain.len() as u64,
-            ..Partial::default()
-        };
-        let steps = plain.chunks(STEP_BYTES).zip(out.chunks_mut(STEP_BYTES));
-        for (index, (plain, out)) in steps.enumerate() {
-            let start = self.counter(offset + (index * STEP_BYTES) as u64);
-            if let Ok(data) = Data::new(plain, out) {
-                self.key.ctr(start, CounterWidth::Bits32, data);
-            }
-            self.hash.update(&mut partial.sum, out);
+    /// Encrypts `plain`, which stands at `offset` (a multiple of 16), and adds its ciphertext to
+    /// the hash of what is right before it; a default one starts a stretch.
+    pub fn encrypt(&self, offset: u64, before: Partial, plain: &[u8], out: &mut [u8]) -> Partial {
+        let mut partial = before.longer(plain.len());
+        if let Ok(data) = Data::new(plain, out) {
+            self.key
+                .encrypt(self.counter(offset), &mut partial.sum, data);
         }
         partial
     }
@@ -86,15 +66,9 @@ impl Gcm {
     /// Hashes the ciphertext part at `offset` and decrypts it in place. Nothing of it may be shown
     /// before [`Gcm::verify`] has accepted the whole.
     pub fn decrypt(&self, offset: u64, data: &mut [u8]) -> Partial {
-        let mut partial = Partial {
-            bytes: data.len() as u64,
-            ..Partial::default()
-        };
-        for (index, step) in data.chunks_mut(STEP_BYTES).enumerate() {
-            self.hash.update(&mut partial.sum, step);
-            let start = self.counter(offset + (index * STEP_BYTES) as u64);
-            self.key.ctr(start, CounterWidth::Bits32, step.into());
-        }
+        let mut partial = Partial::default().longer(data.len());
+        self.key
+            .decrypt(self.counter(offset), &mut partial.sum, data.into());
         partial
     }
 
@@ -114,7 +88,7 @@ impl Gcm {
     /// The tag of a whole object, from the folded hash of its parts.
     pub fn tag(&self, whole: Partial) -> Tag {
         let mut sum = whole.sum;
-        self.hash.update(&mut sum, &length_block(0, whole.bytes));
+        self.key.ghash(&mut sum, &length_block(0, whole.bytes));
         let mut mask = self.j0;
         self.key.encrypt_block(&mut mask);
         xor(sum, mask)
@@ -138,19 +112,29 @@ impl Gcm {
         block
     }
 
-    /// `sum` x H^`exponent` in GF(2^128): hashing one block under the key X multiplies it by X.
+    /// `sum` x H^`exponent` in GF(2^128).
     fn multiply_by_h_power(&self, mut sum: Block, mut exponent: u64) -> Block {
-        let mut power = self.h;
+        let mut power = Zeroizing::new(*self.key.h());
         while exponent > 0 {
             if exponent & 1 == 1 {
-                sum = multiply(self.kernel, &power, sum);
+                sum = self.key.multiply(&sum, &power);
             }
             exponent >>= 1;
             if exponent > 0 {
-                power = multiply(self.kernel, &power, power);
+                *power = self.key.multiply(&power, &power);
             }
         }
         sum
+    }
+}
+
+impl Partial {
+    fn longer(self, bytes: usize) -> Partial {
+        debug_assert_eq!(self.bytes % BLOCK_BYTES as u64, 0);
+        Partial {
+            bytes: self.bytes + bytes as u64,
+            ..self
+        }
     }
 }
 
@@ -168,12 +152,6 @@ pub(super) fn length_block(aad_bytes: u64, bytes: u64) -> Block {
     block[..8].copy_from_slice(&(aad_bytes * 8).to_be_bytes());
     block[8..].copy_from_slice(&(bytes * 8).to_be_bytes());
     block
-}
-
-fn multiply(kernel: &dyn Kernel, by: &Block, value: Block) -> Block {
-    let mut product = [0; BLOCK_BYTES];
-    kernel.ghash(by).update(&mut product, &value);
-    product
 }
 
 /// XOR of two blocks.

@@ -146,7 +146,7 @@ pub async fn run(options: Options, direction: Direction, json: bool) -> Result<E
     let input = Reader::open(&options.r#in).await?;
     let out = Out::open(&options.out).await?;
     let run = Run {
-        engine: CpuEngine::start(0)?,
+        engine: CpuEngine::start(0, false)?,
         reservation,
         lanes,
         out,

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::Aws;
 use crate::buffers::Pool;
-use crate::cipher::cpu;
+use crate::cipher::cpu::{self, Kernel};
 use crate::engine::cpu::CpuEngine;
 use crate::fault::{Code, Fault, Result};
 use crate::keys::Keys;
@@ -51,6 +51,14 @@ pub async fn interrupted() -> Fault {
     Fault::new(Code::Interrupted, "the command was stopped before its end")
 }
 
+/// The CPU kernel that these settings name, or the fastest.
+pub fn kernel(settings: &Settings) -> Result<&'static dyn Kernel> {
+    match &settings.engine.kernel {
+        Some(name) => cpu::named(name).map_err(|fault| fault.at("engine.kernel")),
+        None => Ok(cpu::best()),
+    }
+}
+
 /// The pipeline that these settings describe; files as `access` allows.
 pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
     let aws = Aws::default();
@@ -62,8 +70,11 @@ pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
             settings.worker.allow_kms_keys.clone(),
             settings.keyring.file.clone(),
         ),
-        engine: Arc::new(CpuEngine::start(settings.engine.threads)?),
-        kernel: cpu::best(),
+        engine: Arc::new(CpuEngine::start(
+            settings.engine.threads,
+            settings.engine.pin,
+        )?),
+        kernel: kernel(settings)?,
         pool: Pool::new(settings.worker.budget_bytes),
         limits: Limits::from_settings(settings),
         worker: settings.worker.clone(),

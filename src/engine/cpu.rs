@@ -1,31 +1,54 @@
-//! The CPU engine: one thread per core takes work from one queue.
+//! The CPU engine: one thread per core takes work from two queues.
 //!
-//! The queue needs no bound of its own: every part in it holds a buffer of the byte budget.
+//! Work of serial modes (CBC encryption) has a queue of its own: whoever takes it gathers more of
+//! it and runs many objects in SIMD lanes ([`lanes`](super::lanes)). Everything else is done piece
+//! by piece, in the order it came; as no job has more parts under way than its buffers allow, jobs
+//! share the cores by turns. The queues need no bound of their own: every part in them holds a
+//! buffer of the byte budget.
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
+use super::lanes;
 use super::{Encrypted, Engine, Work};
 use crate::fault::{Code, Fault, Result};
 
-/// Cipher threads and their queue. Dropping it lets the threads finish what is queued and end.
+/// Cipher threads and their queues. Dropping it lets the threads finish what is queued and end.
 pub struct CpuEngine {
-    queue: Sender<Work>,
+    parts: Sender<Work>,
+    serial: Sender<Work>,
+}
+
+/// The ends of the queues that a thread takes from.
+#[derive(Clone)]
+pub(super) struct Queues {
+    pub(super) parts: Receiver<Work>,
+    pub(super) serial: Receiver<Work>,
 }
 
 impl CpuEngine {
-    /// Starts `threads` threads; one per core when 0.
-    pub fn start(threads: usize) -> Result<CpuEngine> {
+    /// Starts `threads` threads; one per core when 0. With `pin`, each stays on a core of its own.
+    pub fn start(threads: usize, pin: bool) -> Result<CpuEngine> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores } else { threads };
-        let (queue, work) = unbounded();
+        let (parts, parts_end) = unbounded();
+        let (serial, serial_end) = unbounded();
+        let queues = Queues {
+            parts: parts_end,
+            serial: serial_end,
+        };
         for index in 0..threads {
-            let work: Receiver<Work> = work.clone();
+            let queues = queues.clone();
             std::thread::Builder::new()
                 .name(format!("cipher-{index}"))
-                .spawn(move || work.iter().for_each(survive))
+                .spawn(move || {
+                    if pin {
+                        pin_to_core(index);
+                    }
+                    queues.serve();
+                })
                 .map_err(|e| Fault::new(Code::Internal, format!("cannot start a thread: {e}")))?;
         }
-        Ok(CpuEngine { queue })
+        Ok(CpuEngine { parts, serial })
     }
 }
 
@@ -35,18 +58,44 @@ impl Engine for CpuEngine {
     }
 
     fn submit(&self, work: Work) {
+        let queue = match &work {
+            Work::Encrypt { cipher, .. } if cipher.is_serial() => &self.serial,
+            _ => &self.parts,
+        };
         // A closed queue drops the work and with it the answer channel, which its caller sees.
-        let _ = self.queue.send(work);
+        let _ = queue.send(work);
     }
 }
 
-/// A piece of work that panics loses its answer, which its caller sees; the thread goes on.
-fn survive(work: Work) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(work)));
+impl Queues {
+    /// Works until both queues are closed and empty.
+    fn serve(&self) {
+        loop {
+            select! {
+                recv(self.parts) -> work => match work {
+                    Ok(work) => survive(|| perform(work)),
+                    Err(_) => return self.serial.iter().for_each(|work| self.gather(work)),
+                },
+                recv(self.serial) -> work => match work {
+                    Ok(work) => self.gather(work),
+                    Err(_) => return self.parts.iter().for_each(|work| survive(|| perform(work))),
+                },
+            }
+        }
+    }
+
+    fn gather(&self, work: Work) {
+        survive(|| lanes::run(work, self));
+    }
+}
+
+/// Work that panics loses its answer, which its caller sees; the thread goes on.
+fn survive(work: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
 }
 
 /// Does one piece of work. A caller that no longer listens was cancelled: its answer is dropped.
-fn perform(work: Work) {
+pub(super) fn perform(work: Work) {
     match work {
         Work::Decrypt {
             cipher,
@@ -67,10 +116,9 @@ fn perform(work: Work) {
             done,
         } => {
             out.set_len(cipher.form().sealed_part_len(at, plain.bytes().len()));
-            let mark = cipher.encrypt(at, before, plain.bytes(), &mut out);
             let mut checksum = checksum.start();
-            let tag = if at.last { cipher.tag_bytes() } else { 0 };
-            checksum.update(&out[..out.len() - tag]);
+            let ready = |bytes: &[u8]| checksum.update(bytes);
+            let mark = cipher.encrypt(at, before, plain.bytes(), &mut out, ready);
             let _ = done.send(Encrypted {
                 out,
                 mark,
@@ -87,3 +135,22 @@ fn perform(work: Work) {
         }
     }
 }
+
+/// Keeps this thread on the `index`-th of the cores it may run on; best effort, Linux only.
+#[cfg(target_os = "linux")]
+fn pin_to_core(index: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let count = allowed.count().max(1) as usize;
+    if let Some(core) = cores.nth(index % count) {
+        let mut only = CpuSet::new();
+        only.set(core);
+        let _ = sched_setaffinity(None, &only);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin_to_core(_: usize) {}

@@ -75,6 +75,8 @@ struct RawKeyring {
 struct RawEngine {
     choice: Option<String>,
     threads: Option<u64>,
+    pin: bool,
+    kernel: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -330,6 +332,8 @@ impl RawEngine {
         Ok(Engine {
             choice,
             threads: within("engine.threads", self.threads, 0, 0, 1024)? as usize,
+            pin: self.pin,
+            kernel: self.kernel.filter(|name| name != "auto"),
         })
     }
 }

@@ -146,7 +146,7 @@ pub async fn pipeline(options: &Options, dir: &std::path::Path) -> Pipeline {
             Access::Below(dir.into()),
         ),
         keys: Keys::new(kms, options.allow_kms.clone(), dir.join("ring")),
-        engine: Arc::new(CpuEngine::start(options.threads).expect("threads")),
+        engine: Arc::new(CpuEngine::start(options.threads, false).expect("threads")),
         kernel: cpu::best(),
         pool: Pool::new(options.budget_bytes),
         limits: Limits {

@@ -7,11 +7,12 @@ use aes::cipher::{
     BlockSizeUser, InnerIvInit, KeyInit, StreamCipher, consts::U16,
 };
 use aes::{Aes128, Aes192, Aes256};
-use ctr::{Ctr32BE, Ctr128BE, CtrCore};
+use ctr::{Ctr32BE, Ctr64BE, Ctr128BE, CtrCore};
 use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
+use zeroize::Zeroizing;
 
-use super::{CounterWidth, Data, Ghasher, Kernel, Keyed, check_key_length};
+use super::{CounterWidth, Data, GcmKeyed, Kernel, Keyed, check_key_length};
 use crate::cipher::{BLOCK_BYTES, Block};
 use crate::fault::Result;
 use crate::secret::Secret;
@@ -34,8 +35,14 @@ impl Kernel for Portable {
         })
     }
 
-    fn ghash(&self, h: &Block) -> Box<dyn Ghasher> {
-        Box::new(Hash(GHash::new(h.into())))
+    fn gcm(&self, key: &Secret) -> Result<Box<dyn GcmKeyed>> {
+        let bytes = key.expose();
+        check_key_length(bytes.len())?;
+        Ok(match bytes.len() {
+            16 => Box::new(Gcm::new(Aes(expand::<Aes128>(bytes)))),
+            24 => Box::new(Gcm::new(Aes(expand::<Aes192>(bytes)))),
+            _ => Box::new(Gcm::new(Aes(expand::<Aes256>(bytes)))),
+        })
     }
 }
 
@@ -55,11 +62,15 @@ where
     }
 
     fn ctr(&self, start: Block, width: CounterWidth, data: Data<'_, '_>) {
-        // Neither counter is ever asked to run through its whole period: 2^32 blocks is GCM's own
+        // No counter is ever asked to run through its whole period: 2^32 blocks is GCM's own
         // limit.
         match width {
             CounterWidth::Bits128 => {
                 Ctr128BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
+                    .unchecked_apply_keystream_inout(data);
+            }
+            CounterWidth::Bits64 => {
+                Ctr64BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
                     .unchecked_apply_keystream_inout(data);
             }
             CounterWidth::Bits32 => {
@@ -86,24 +97,93 @@ where
     }
 }
 
-struct Hash(GHash);
+/// Ciphered and hashed at once: a step stays in the first-level cache between the two.
+const STEP_BYTES: usize = 16 * 1024;
 
-impl Ghasher for Hash {
-    fn update(&self, state: &mut Block, data: &[u8]) {
-        // The state is XORed into the first block, which is hashed by itself: the crate starts from
-        // zero.
-        let Some((first, rest)) = data.split_at_checked(data.len().min(BLOCK_BYTES)) else {
-            return;
-        };
-        if first.is_empty() {
-            return;
+struct Gcm<C> {
+    aes: C,
+    hash: GHash,
+    h: Zeroizing<Block>,
+}
+
+impl<C: Keyed> Gcm<C> {
+    fn new(aes: C) -> Self {
+        let mut h = Zeroizing::new([0; BLOCK_BYTES]);
+        aes.encrypt_block(&mut h);
+        Gcm {
+            aes,
+            hash: GHash::new((&*h).into()),
+            h,
         }
-        for (s, d) in state.iter_mut().zip(first) {
-            *s ^= d;
-        }
-        let mut hash = self.0.clone();
-        hash.update(&[(*state).into()]);
-        hash.update_padded(rest);
-        *state = hash.finalize().into();
     }
+}
+
+impl<C: Keyed> GcmKeyed for Gcm<C> {
+    fn encrypt_block(&self, block: &mut Block) {
+        self.aes.encrypt_block(block);
+    }
+
+    fn ghash(&self, state: &mut Block, data: &[u8]) {
+        update(&self.hash, state, data);
+    }
+
+    fn encrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>) {
+        for (start, mut step) in steps(start, data) {
+            self.aes.ctr(start, CounterWidth::Bits32, step.reborrow());
+            update(&self.hash, state, step.get_out());
+        }
+    }
+
+    fn decrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>) {
+        for (start, step) in steps(start, data) {
+            update(&self.hash, state, step.get_in());
+            self.aes.ctr(start, CounterWidth::Bits32, step);
+        }
+    }
+
+    fn h(&self) -> &Block {
+        &self.h
+    }
+
+    fn multiply(&self, a: &Block, b: &Block) -> Block {
+        // Hashing one block under the key X multiplies it by X.
+        let mut product = [0; BLOCK_BYTES];
+        update(&GHash::new(b.into()), &mut product, a);
+        product
+    }
+}
+
+/// Cuts the data into steps, each with its counter block.
+fn steps<'i, 'o>(start: Block, data: Data<'i, 'o>) -> impl Iterator<Item = (Block, Data<'i, 'o>)> {
+    let mut rest = Some(data);
+    let mut start = start;
+    std::iter::from_fn(move || {
+        let data = rest.take().filter(|data| !data.is_empty())?;
+        let (step, left) = {
+            let bytes = data.len().min(STEP_BYTES);
+            data.split_at(bytes)
+        };
+        rest = Some(left);
+        let here = start;
+        let low = u32::from_be_bytes([here[12], here[13], here[14], here[15]]);
+        let next = low.wrapping_add((STEP_BYTES / BLOCK_BYTES) as u32);
+        start[12..].copy_from_slice(&next.to_be_bytes());
+        Some((here, step))
+    })
+}
+
+/// GHASH, continuing from `state`. It is XORed into the first block, which is hashed by itself: the
+/// crate starts from zero.
+fn update(hash: &GHash, state: &mut Block, data: &[u8]) {
+    let (first, rest) = data.split_at(data.len().min(BLOCK_BYTES));
+    if first.is_empty() {
+        return;
+    }
+    for (s, d) in state.iter_mut().zip(first) {
+        *s ^= d;
+    }
+    let mut hash = hash.clone();
+    hash.update(&[(*state).into()]);
+    hash.update_padded(rest);
+    *state = hash.finalize().into();
 }

@@ -1,94 +1,15 @@
-//! The cipher suite: every kernel against published vectors, against the crates and against itself
-//! cut into parts.
+//! Published vectors: NIST SP 800-38A and Wycheproof.
 
 use std::io::Read;
 
-use aes_gcm::aead::Aead;
-use aes_gcm::{AesGcm, KeyInit};
-use ciphermill::cipher::cobblestone::{CHUNK_BYTES, HEADER_BYTES, Salt};
-use ciphermill::cipher::cpu::{CounterWidth, Kernel, best};
+use ciphermill::cipher::cobblestone::{HEADER_BYTES, Salt};
+use ciphermill::cipher::cpu::{CounterWidth, Kernel};
 use ciphermill::cipher::ctr::CounterStart;
-use ciphermill::cipher::{Decryptor, Encryptor, Form, Mark, PartAt};
-use ciphermill::fault::{Code, Result};
-use ciphermill::secret::Secret;
-use proptest::prelude::*;
+use ciphermill::cipher::{Decryptor, Encryptor, Form};
+use ciphermill::fault::Code;
 use sha2::{Digest, Sha512};
 
-fn kernels() -> Vec<&'static dyn Kernel> {
-    vec![best()]
-}
-
-fn secret(key: &[u8]) -> Secret {
-    Secret::new(key.to_vec())
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    hex::decode(text).expect("hex")
-}
-
-/// Encrypts in parts of `part_bytes`, as the pipeline does.
-fn seal(encryptor: &Encryptor, plain: &[u8], part_bytes: usize) -> Vec<u8> {
-    let parts = Form::parts(plain.len() as u64, part_bytes as u64) as usize;
-    let (mut object, mut mark) = (Vec::new(), Mark::None);
-    for index in 0..parts {
-        let start = index * part_bytes;
-        let part = &plain[start..plain.len().min(start + part_bytes)];
-        let at = PartAt {
-            offset: start as u64,
-            last: index + 1 == parts,
-        };
-        let mut out = vec![0; encryptor.form().sealed_part_len(at, part.len())];
-        let next = encryptor.encrypt(at, mark, part, &mut out);
-        mark = encryptor.fold(mark, next);
-        if let (true, Some(tag)) = (at.last, encryptor.finish(mark)) {
-            let end = out.len() - tag.len();
-            out[end..].copy_from_slice(&tag);
-        }
-        object.extend_from_slice(&out);
-    }
-    object
-}
-
-/// Decrypts in parts of `part_bytes`, as the pipeline does.
-fn open(decryptor: &Decryptor, object: &[u8], part_bytes: usize) -> Result<Vec<u8>> {
-    let form = decryptor.form();
-    let bound = form.plain_len(object.len() as u64)?;
-    let parts = Form::parts(bound, part_bytes as u64);
-    let (mut plain, mut mark, mut tag) = (Vec::new(), Mark::None, None);
-    for index in 0..parts {
-        let start = index * part_bytes as u64;
-        let at = PartAt {
-            offset: start,
-            last: index + 1 == parts,
-        };
-        let range = start..bound.min(start + part_bytes as u64);
-        let read = form.read_range(range, at.last, object.len() as u64);
-        let mut data = object[read.start as usize..read.end as usize].to_vec();
-        let opened = decryptor.decrypt(at, &mut data)?;
-        mark = decryptor.fold(mark, opened.mark);
-        tag = opened.tag.or(tag);
-        plain.extend_from_slice(&data[opened.plain]);
-    }
-    decryptor.verify(mark, tag)?;
-    Ok(plain)
-}
-
-const PART: usize = 4 * CHUNK_BYTES;
-
-fn open_cobblestone(
-    kernel: &'static dyn Kernel,
-    key: &Secret,
-    object: &[u8],
-    context: &[u8],
-) -> Result<Vec<u8>> {
-    Form::Cobblestone.plain_len(object.len() as u64)?;
-    let header = <&[u8; HEADER_BYTES]>::try_from(&object[..HEADER_BYTES]).expect("header");
-    open(
-        &Decryptor::cobblestone(kernel, key, header, context)?,
-        object,
-        PART,
-    )
-}
+use super::{PART, hex, kernels, open, open_cobblestone, seal, secret};
 
 /// NIST SP 800-38A, F.5: CTR-AES128/192/256.
 #[test]
@@ -324,119 +245,55 @@ fn check_cobblestone_vector(
     assert_eq!(seal(&again, &plain, PART), object, "test {}", test.tc_id);
 }
 
-/// Random lengths, keys, IVs and part sizes: our GCM equals the aes-gcm crate's, whatever the cut.
-fn gcm_by_the_crate(key: &[u8], iv: &[u8], plain: &[u8]) -> Vec<u8> {
-    use aes_gcm::aead::consts::{U12, U16};
-    use aes_gcm::aes::{Aes128, Aes192, Aes256};
-    macro_rules! run {
-        ($aes:ty, $size:ty) => {
-            AesGcm::<$aes, $size>::new_from_slice(key)
-                .expect("key")
-                .encrypt(iv.try_into().expect("iv"), plain)
-                .expect("short enough")
-        };
-    }
-    match (key.len(), iv.len()) {
-        (16, 12) => run!(Aes128, U12),
-        (16, _) => run!(Aes128, U16),
-        (24, 12) => run!(Aes192, U12),
-        (24, _) => run!(Aes192, U16),
-        (_, 12) => run!(Aes256, U12),
-        _ => run!(Aes256, U16),
-    }
-}
-
-fn key_bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![Just(16usize), Just(24), Just(32)]
-        .prop_flat_map(|n| prop::collection::vec(any::<u8>(), n))
-}
-
-/// Lengths around every edge: blocks, chunks, parts.
-fn lengths() -> impl Strategy<Value = usize> {
-    let edges = vec![
-        0,
-        1,
-        15,
-        16,
-        17,
-        255,
-        256,
-        4095,
-        4096,
-        CHUNK_BYTES - 1,
-        CHUNK_BYTES,
-        CHUNK_BYTES + 1,
-        PART - 1,
-        PART,
-        PART + 1,
-        2 * PART,
-        3 * PART + 5,
+/// The test cases of the GCM specification (McGrew and Viega, appendix B) that have no AAD: 1, 2, 3,
+/// 13 and 14.
+#[test]
+fn gcm_specification() {
+    let zero = |bytes: usize| "00".repeat(bytes);
+    let film = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255";
+    let cases = [
+        (
+            zero(16),
+            zero(12),
+            String::new(),
+            "",
+            "58e2fccefa7e3061367f1d57a4e7455a",
+        ),
+        (
+            zero(16),
+            zero(12),
+            zero(16),
+            "0388dace60b6a392f328c2b971b2fe78",
+            "ab6e47d42cec13bdf53a67b21257bddf",
+        ),
+        (
+            "feffe9928665731c6d6a8f9467308308".into(),
+            "cafebabefacedbaddecaf888".into(),
+            film.into(),
+            "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985",
+            "4d5c2af327cd64a62cf35abd2ba6fab4",
+        ),
+        (
+            zero(32),
+            zero(12),
+            String::new(),
+            "",
+            "530f8afbc74536b9a963b4f1c4cb738b",
+        ),
+        (
+            zero(32),
+            zero(12),
+            zero(16),
+            "cea7403d4d606b6e074ec5d3baf39d18",
+            "d0d1c8a799996bf0265b98b5d48ab919",
+        ),
     ];
-    prop_oneof![prop::sample::select(edges), 0usize..4 * PART]
-}
-
-fn bytes(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    (0..length)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            (state >> 33) as u8
-        })
-        .collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn gcm_in_parts_equals_the_crate(key in key_bytes(), long_iv: bool, seed: u64, length in lengths(), chunks in 1usize..9) {
-        let plain = bytes(length, seed);
-        let iv = bytes(if long_iv { 16 } else { 12 }, seed ^ 7);
-        let part = chunks * CHUNK_BYTES;
-        for kernel in kernels() {
-            let object = seal(&Encryptor::gcm(kernel, &secret(&key), &iv).expect("key"), &plain, part);
-            prop_assert_eq!(&object, &gcm_by_the_crate(&key, &iv, &plain));
-            let decryptor = Decryptor::gcm(kernel, &secret(&key), &iv).expect("key");
-            prop_assert_eq!(open(&decryptor, &object, part).expect("valid"), plain.clone());
-        }
-    }
-
-    #[test]
-    fn ctr_and_cbc_do_not_depend_on_the_cut(key in key_bytes(), iv: [u8; 16], carry in 0usize..17, seed: u64, length in lengths(), chunks in 1usize..9) {
-        let plain = bytes(length, seed);
-        let mut iv = iv;
-        iv[16 - carry..].fill(0xff); // counters that carry through every byte
-        let part = chunks * CHUNK_BYTES;
-        for kernel in kernels() {
-            let key = secret(&key);
-            let start = CounterStart::from_block(iv);
-            let whole = seal(&Encryptor::ctr(kernel, &key, start).expect("key"), &plain, usize::MAX >> 1);
-            prop_assert_eq!(&seal(&Encryptor::ctr(kernel, &key, start).expect("key"), &plain, part), &whole);
-            prop_assert_eq!(&open(&Decryptor::ctr(kernel, &key, start).expect("key"), &whole, part).expect("any"), &plain);
-            let whole = seal(&Encryptor::cbc(kernel, &key, iv).expect("key"), &plain, usize::MAX >> 1);
-            prop_assert_eq!(&seal(&Encryptor::cbc(kernel, &key, iv).expect("key"), &plain, part), &whole);
-            prop_assert_eq!(&open(&Decryptor::cbc(kernel, &key, iv).expect("key"), &whole, part).expect("padded"), &plain);
-        }
-    }
-
-    #[test]
-    fn cobblestone_round_trips_and_detects_every_change(long_key: bool, salt: [u8; 24], seed: u64, length in lengths(), at: prop::sample::Index, chunks in 1usize..9) {
-        let plain = bytes(length, seed);
-        let key = secret(&bytes(if long_key { 32 } else { 16 }, seed ^ 3));
-        for kernel in kernels() {
-            let seal_in = |part| seal(&Encryptor::cobblestone(kernel, &key, Salt::existing(salt), b"ctx").expect("key"), &plain, part);
-            let object = seal_in(PART);
-            prop_assert_eq!(&seal_in(chunks * CHUNK_BYTES), &object);
-            prop_assert_eq!(&open_cobblestone(kernel, &key, &object, b"ctx").expect("valid"), &plain);
-            prop_assert!(open_cobblestone(kernel, &key, &object, b"other").is_err());
-            let mut changed = object.clone();
-            let index = at.index(changed.len());
-            changed[index] ^= 1;
-            prop_assert!(open_cobblestone(kernel, &key, &changed, b"ctx").is_err());
-            let cut = &object[..at.index(object.len())];
-            prop_assert!(open_cobblestone(kernel, &key, cut, b"ctx").is_err());
+    for kernel in kernels() {
+        for (key, iv, plain, sealed, tag) in &cases {
+            let encryptor = Encryptor::gcm(kernel, &secret(&hex(key)), &hex(iv)).expect("key");
+            assert_eq!(encryptor.kernel(), kernel.name());
+            let object = seal(&encryptor, &hex(plain), PART);
+            assert_eq!(hex::encode(object), format!("{sealed}{tag}"));
         }
     }
 }

@@ -1,0 +1,140 @@
+//! CTR: eight registers of counter blocks at a time.
+//!
+//! Counters are kept as little-endian numbers, one in each lane, and turned to big-endian blocks by
+//! a byte shuffle. A register adds 64 (or 32) bits without carry into the rest of the block, so a
+//! 128-bit counter is cut where its low half wraps.
+
+use super::aes::{Nothing, encrypt_rounds, wide_keys};
+use super::schedule::Keys;
+use super::{GROUP, Isa, Task, Wide};
+use crate::cipher::Block;
+use crate::cipher::cpu::{CounterWidth, Data};
+
+/// XORs the keystream from `start` on.
+pub(super) fn apply<I: Isa, const ROUNDS: usize>(
+    isa: I,
+    keys: &Keys,
+    start: Block,
+    width: CounterWidth,
+    data: Data<'_, '_>,
+) {
+    let narrow = width == CounterWidth::Bits32;
+    let start = u128::from_be_bytes(start);
+    let until_wrap = (1u128 << 64) - u128::from(start as u64);
+    let blocks = data.len().div_ceil(16) as u128;
+    let run = |start, data: Data<'_, '_>| {
+        isa.run(Ctr::<ROUNDS> {
+            keys,
+            start,
+            narrow,
+            data,
+        });
+    };
+    if width == CounterWidth::Bits128 && blocks > until_wrap {
+        let (data, rest) = data.split_at(16 * until_wrap as usize);
+        run(start, data);
+        run(start.wrapping_add(until_wrap), rest);
+    } else {
+        run(start, data);
+    }
+}
+
+/// Counter blocks, as many as a register has lanes.
+pub(super) struct Counter<W> {
+    next: W,
+    step: W,
+    narrow: bool,
+}
+
+impl<W: Wide> Counter<W> {
+    /// Starts at `start`; 32 bits count, or 64.
+    #[inline(always)]
+    pub(super) fn new(isa: W::Isa, start: u128, narrow: bool) -> Self {
+        let add = |a: W, b| if narrow { a.add32(b) } else { a.add64(b) };
+        let lanes = [0u128, 1, 2, 3].map(u128::to_le_bytes);
+        let start = W::broadcast(isa, &start.to_le_bytes());
+        let step = (W::BLOCKS as u128).to_le_bytes();
+        Counter {
+            next: add(start, W::of(isa, &lanes)),
+            step: W::broadcast(isa, &step),
+            narrow,
+        }
+    }
+
+    /// The next registers of counter blocks.
+    #[inline(always)]
+    pub(super) fn take<const N: usize>(&mut self) -> [W; N] {
+        std::array::from_fn(|_| {
+            let blocks = self.next.reversed();
+            self.next = if self.narrow {
+                self.next.add32(self.step)
+            } else {
+                self.next.add64(self.step)
+            };
+            blocks
+        })
+    }
+}
+
+struct Ctr<'a, 'i, 'o, const ROUNDS: usize> {
+    keys: &'a Keys,
+    start: u128,
+    narrow: bool,
+    data: Data<'i, 'o>,
+}
+
+impl<I: Isa, const ROUNDS: usize> Task<I> for Ctr<'_, '_, '_, ROUNDS> {
+    #[inline(always)]
+    fn go(self, isa: I) {
+        if self.narrow {
+            let counter = Counter::new(isa, self.start, true);
+            cipher::<I, ROUNDS>(isa, self.keys, counter, self.data);
+        } else {
+            let counter = Counter::new(isa, self.start, false);
+            cipher::<I, ROUNDS>(isa, self.keys, counter, self.data);
+        }
+    }
+}
+
+#[inline(always)]
+fn cipher<I: Isa, const ROUNDS: usize>(
+    isa: I,
+    keys: &Keys,
+    mut counter: Counter<I::Wide>,
+    data: Data<'_, '_>,
+) {
+    let keys = wide_keys::<I::Wide>(isa, keys);
+    let step = I::Wide::BYTES;
+    let mut left = data.len();
+    let (mut from, mut to) = data.into_raw();
+    while left >= GROUP * step {
+        let mut stream = counter.take::<GROUP>();
+        encrypt_rounds::<_, ROUNDS, GROUP>(&mut stream, &keys, &mut Nothing);
+        for (index, stream) in stream.into_iter().enumerate() {
+            // SAFETY: a whole group is left, readable at `from` and writable at `to`.
+            unsafe {
+                let text = I::Wide::load(isa, from.add(index * step));
+                let done = stream.enc_last(keys[ROUNDS].xor(text));
+                done.store(to.add(index * step));
+            }
+        }
+        left -= GROUP * step;
+        // SAFETY: a whole group was left.
+        (from, to) = unsafe { (from.add(GROUP * step), to.add(GROUP * step)) };
+    }
+    if left > 0 {
+        let mut stream = counter.take::<GROUP>();
+        encrypt_rounds::<_, ROUNDS, GROUP>(&mut stream, &keys, &mut Nothing);
+        for (index, stream) in stream.into_iter().enumerate() {
+            let at = index * step;
+            if at < left {
+                // SAFETY: `left - at` bytes are left from here, and no more are touched.
+                unsafe {
+                    let text = I::Wide::load_up_to(isa, from.add(at), left - at);
+                    let done = stream.enc_last(keys[ROUNDS].xor(text));
+                    done.store_up_to(to.add(at), left - at);
+                }
+            }
+        }
+    }
+}

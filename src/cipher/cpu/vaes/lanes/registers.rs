@@ -1,0 +1,142 @@
+//! Lanes, a register at a time: each stream is read and written by whole registers.
+
+use super::super::aes::Between;
+use super::super::{GROUP, Isa, Task, Wide};
+use super::{LaneKeys, Lanes, encrypt_lanes, load_chains, store_chains};
+
+/// How far ahead each stream is asked for: there are more of them than a prefetcher follows. Into the
+/// second-level cache, since the first one has too few lines to wait with.
+const AHEAD_BYTES: usize = 1024;
+
+/// Encrypts `registers` registers' worth of blocks in every lane. Each lane's stream is read and
+/// written by whole registers, so that every cache line is touched once, and turned over in between:
+/// the text after and before the one at work, while the rounds of that one go on.
+pub(super) struct Registers<'a, const ROUNDS: usize, const SHARED: bool> {
+    pub(super) lanes: &'a mut Lanes,
+    pub(super) registers: usize,
+}
+
+/// A register's worth of every lane: by position, then by group of lanes.
+type Texts<W> = [[W; GROUP]; 4];
+
+impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, ROUNDS, SHARED> {
+    #[inline(always)]
+    fn go(self, isa: I) {
+        let Registers { lanes, registers } = self;
+        if registers == 0 {
+            return;
+        }
+        let width = I::Wide::BLOCKS;
+        let keys = LaneKeys::<I, SHARED>::new(isa, lanes);
+        let mut chains = load_chains::<I>(isa, lanes);
+        let zero: Texts<I::Wide> = [[I::Wide::broadcast(isa, &[0; 16]); GROUP]; 4];
+        let mut texts = [zero, zero];
+        for group in 0..GROUP {
+            // SAFETY: there is at least one register's worth in every lane.
+            unsafe { turn_in(isa, lanes, &mut texts[0], group, 0) };
+        }
+        for register in 0..registers {
+            let (even, odd) = texts.split_at_mut(1);
+            let (at_work, other) = if register % 2 == 0 {
+                (&mut even[0], &mut odd[0])
+            } else {
+                (&mut odd[0], &mut even[0])
+            };
+            for (position, texts) in at_work.iter_mut().take(width).enumerate() {
+                for (chain, text) in chains.iter_mut().zip(texts.iter()) {
+                    *chain = chain.xor(*text);
+                }
+                let mut turning = Turning {
+                    isa,
+                    lanes,
+                    texts: &mut *other,
+                    position,
+                    register,
+                    registers,
+                };
+                encrypt_lanes::<I, ROUNDS, SHARED>(&keys, &mut chains, &mut turning);
+                *texts = chains;
+            }
+        }
+        let last = &texts[(registers - 1) % 2];
+        for group in 0..GROUP {
+            // SAFETY: the last register's worth is there in every lane.
+            unsafe { turn_out(lanes, last, group, (registers - 1) * I::Wide::BYTES) };
+        }
+        store_chains::<I>(lanes, chains);
+        lanes.move_on(registers * I::Wide::BYTES);
+    }
+}
+
+/// Writes the text before the one at work and reads the one after it, some groups of lanes between
+/// the rounds of each position.
+struct Turning<'a, I: Isa> {
+    isa: I,
+    lanes: &'a Lanes,
+    texts: &'a mut Texts<I::Wide>,
+    position: usize,
+    register: usize,
+    registers: usize,
+}
+
+impl<I: Isa> Between for Turning<'_, I> {
+    #[inline(always)]
+    fn after_round(&mut self, round: usize) {
+        // Eight groups are out and in again after `width` positions.
+        let pieces = 2 * GROUP / I::Wide::BLOCKS;
+        let piece = (round - 1) * pieces / 8;
+        if round > 8 || !((round - 1) * pieces).is_multiple_of(8) {
+            return;
+        }
+        let group = self.position * GROUP / I::Wide::BLOCKS + piece / 2;
+        let offset = self.register * I::Wide::BYTES;
+        if piece.is_multiple_of(2) && self.register > 0 {
+            // SAFETY: the register's worth before this one is there in every lane.
+            unsafe { turn_out(self.lanes, self.texts, group, offset - I::Wide::BYTES) };
+        } else if !piece.is_multiple_of(2) && self.register + 1 < self.registers {
+            let offset = offset + I::Wide::BYTES;
+            // SAFETY: another register's worth is left in every lane.
+            unsafe { turn_in(self.isa, self.lanes, self.texts, group, offset) };
+        }
+    }
+}
+
+/// Reads a register's worth of each lane of a group.
+///
+/// # Safety
+/// The lanes' places are readable for a register at `offset`.
+#[inline(always)]
+unsafe fn turn_in<I: Isa>(
+    isa: I,
+    lanes: &Lanes,
+    texts: &mut Texts<I::Wide>,
+    group: usize,
+    offset: usize,
+) {
+    let width = I::Wide::BLOCKS;
+    let from = &lanes.from[group * width..(group + 1) * width];
+    let mut rows = [I::Wide::broadcast(isa, &[0; 16]); 4];
+    for (row, from) in rows.iter_mut().zip(from) {
+        // SAFETY: as promised by the caller.
+        *row = unsafe { I::Wide::load(isa, from.add(offset)) };
+        I::Wide::prefetch(isa, from.wrapping_add(offset + AHEAD_BYTES));
+    }
+    let turned = I::Wide::transposed(rows);
+    for (text, turned) in texts[..width].iter_mut().zip(turned) {
+        text[group] = turned;
+    }
+}
+
+/// Writes a register's worth of each lane of a group.
+///
+/// # Safety
+/// The lanes' places are writable for a register at `offset`.
+#[inline(always)]
+unsafe fn turn_out<W: Wide>(lanes: &Lanes, texts: &Texts<W>, group: usize, offset: usize) {
+    let to = &lanes.to[group * W::BLOCKS..(group + 1) * W::BLOCKS];
+    let turned = W::transposed(std::array::from_fn(|position| texts[position][group]));
+    for (row, to) in turned.into_iter().zip(to) {
+        // SAFETY: as promised by the caller.
+        unsafe { row.store(to.add(offset)) };
+    }
+}
