@@ -22,7 +22,12 @@ PARTS := tests/support/parts.sh
 # $(call timed,WHAT,COMMAND): says what is going on, and afterwards how long it took.
 timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '    %s: %d s\n' '$(1)' $$((SECONDS - begun))
 
-.PHONY: help demo test accept lint lint-deploy clean cargo
+.PHONY: help demo test accept bench sanitize fuzz lint lint-deploy clean cargo
+
+# Sanitizers are no stable part of the compiler yet; this lets the stable one run them.
+SANITIZED := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_SECONDS ?= 60
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -47,6 +52,22 @@ accept: cargo ## the acceptance run: large objects, restarts and outages under l
 	  CIPHERMILL_TEST_BIN="$(abspath $(TARGET))/release/ciphermill" \
 	  CIPHERMILL_TEST_FAULT_PROXY="$(abspath $(TARGET))/release/examples/fault-proxy" \
 	  $(PARTS) run -- tests/accept/run.sh)
+
+bench: cargo ## measure the ciphers beside other libraries, and the engine; about ten minutes
+	$(call timed,what the benchmarks need,$(SETUP) bench)
+	$(call timed,the peers,benches/peers/build.sh "$(abspath $(TARGET))/peers.so")
+	$(call timed,build,cargo bench --locked --no-run)
+	$(call timed,benchmarks,CIPHERMILL_BENCH_PEERS="$(abspath $(TARGET))/peers.so" cargo bench --locked)
+
+sanitize: cargo ## the cipher suite under AddressSanitizer, VAES kernels included
+	$(call timed,cipher suite under AddressSanitizer,\
+	  $(SANITIZED) cargo test --locked --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir "$(TARGET)/sanitized" \
+	    --test cipher)
+
+fuzz: cargo ## fuzz split and merge, and cobblestone; FUZZ_SECONDS (60) for each
+	$(call timed,what fuzzing needs,$(SETUP) fuzz)
+	$(call timed,fuzzing,for target in parts cobblestone; do RUSTC_BOOTSTRAP=1 "$(CACHE)/tools/bin/cargo-fuzz" fuzz run \
+	  --target-dir "$(abspath $(TARGET))/fuzz" $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096; done)
 
 lint: cargo ## format, clippy and the files under deploy/, without running anything
 	$(call timed,what the linters need,$(SETUP) lint)

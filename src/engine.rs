@@ -7,12 +7,14 @@
 
 pub mod cpu;
 mod lanes;
+mod meter;
 
 use std::sync::Arc;
 
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
+pub use self::meter::Spent;
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Running};
 use crate::cipher::decrypt::Opened;
@@ -90,6 +92,8 @@ pub struct Encrypted {
 pub trait Engine: Send + Sync {
     /// Its name in results and metrics.
     fn name(&self) -> &'static str;
+    /// What its threads did so far.
+    fn spent(&self) -> Spent;
     /// Queues work; what it yields goes through the work's own channel.
     fn submit(&self, work: Work);
 }

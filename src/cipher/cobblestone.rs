@@ -17,8 +17,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::cpu::{Data, GcmKeyed, Kernel};
-use super::gcm::{initial_counter, length_block, xor};
-use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
+use super::gcm::initial_counter;
+use super::{Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
 
@@ -157,34 +157,22 @@ impl Cobblestone {
     }
 
     fn encrypt_chunk(&self, number: u64, plain: &[u8], sealed: &mut [u8]) {
-        let j0 = self.counter(number);
         let (body, tag) = sealed.split_at_mut(plain.len());
-        let mut sum = [0; BLOCK_BYTES];
         if let Ok(data) = Data::new(plain, body) {
-            self.key.encrypt(first_counter(j0), &mut sum, data);
+            tag.copy_from_slice(&self.key.encrypt_whole(self.counter(number), data));
         }
-        tag.copy_from_slice(&self.tag(j0, sum, plain.len()));
     }
 
     /// Of a forged chunk nothing is left.
     fn decrypt_chunk(&self, number: u64, sealed: &mut [u8]) -> Result<()> {
-        let j0 = self.counter(number);
         let (body, tag) = sealed.split_at_mut(sealed.len() - TAG_BYTES);
-        let mut sum = [0; BLOCK_BYTES];
-        let bytes = body.len();
-        self.key.decrypt(first_counter(j0), &mut sum, body.into());
-        if !bool::from(self.tag(j0, sum, bytes).ct_eq(tag)) {
+        let data = (&mut *body).into();
+        let expected = self.key.decrypt_whole(self.counter(number), data);
+        if !bool::from(expected.ct_eq(tag)) {
             body.fill(0);
             return Err(decrypt_failed());
         }
         Ok(())
-    }
-
-    fn tag(&self, j0: Block, mut sum: Block, bytes: usize) -> [u8; TAG_BYTES] {
-        self.key.ghash(&mut sum, &length_block(0, bytes as u64));
-        let mut mask = j0;
-        self.key.encrypt_block(&mut mask);
-        xor(sum, mask)
     }
 
     /// J0 of a chunk: its nonce is the base nonce XOR its number.
@@ -195,11 +183,6 @@ impl Cobblestone {
         }
         initial_counter(nonce)
     }
-}
-
-fn first_counter(mut j0: Block) -> Block {
-    j0[15] = 2;
-    j0
 }
 
 /// HKDF-Expand keys HMAC with the input key itself. The crate wants a pseudo-random key of at least

@@ -17,7 +17,7 @@ mod vaes512;
 
 use aes::cipher::inout::InOutBuf;
 
-use super::Block;
+use super::{BLOCK_BYTES, Block};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
 
@@ -85,10 +85,45 @@ pub trait GcmKeyed: Send + Sync {
     fn encrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>);
     /// The reverse: hashes the ciphertext and decrypts it.
     fn decrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>);
+    /// Encrypts a message of its own, whose counter blocks follow `j0`; returns its tag.
+    fn encrypt_whole(&self, j0: Block, mut data: Data<'_, '_>) -> Block {
+        let mut state = [0; BLOCK_BYTES];
+        self.encrypt(after(j0), &mut state, data.reborrow());
+        self.tag(j0, state, data.len() as u64)
+    }
+    /// Decrypts a message of its own; returns the tag that it should have.
+    fn decrypt_whole(&self, j0: Block, mut data: Data<'_, '_>) -> Block {
+        let mut state = [0; BLOCK_BYTES];
+        self.decrypt(after(j0), &mut state, data.reborrow());
+        self.tag(j0, state, data.len() as u64)
+    }
+    /// The tag of a message without AAD, from the hash of its ciphertext.
+    fn tag(&self, j0: Block, mut state: Block, bytes: u64) -> Block {
+        self.ghash(&mut state, &length_block(0, bytes));
+        let mut mask = j0;
+        self.encrypt_block(&mut mask);
+        xor(state, mask)
+    }
     /// The hash key.
     fn h(&self) -> &Block;
     /// The product of two elements of GHASH's field.
     fn multiply(&self, a: &Block, b: &Block) -> Block;
+}
+
+/// The counter block after `block`: its last four bytes count (SP 800-38D, section 6.2).
+pub(super) fn after(mut block: Block) -> Block {
+    let low = u32::from_be_bytes([block[12], block[13], block[14], block[15]]);
+    block[12..].copy_from_slice(&low.wrapping_add(1).to_be_bytes());
+    block
+}
+
+/// The last block that GHASH takes: both lengths in bits.
+pub(super) fn length_block(aad_bytes: u64, bytes: u64) -> Block {
+    (u128::from(aad_bytes * 8) << 64 | u128::from(bytes * 8)).to_be_bytes()
+}
+
+fn xor(a: Block, b: Block) -> Block {
+    (u128::from_ne_bytes(a) ^ u128::from_ne_bytes(b)).to_ne_bytes()
 }
 
 /// One stream of CBC encryption, in whole blocks.

@@ -7,7 +7,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::cpu::{Data, GcmKeyed, Kernel};
+use super::cpu::{Data, GcmKeyed, Kernel, length_block};
 use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
@@ -87,11 +87,7 @@ impl Gcm {
 
     /// The tag of a whole object, from the folded hash of its parts.
     pub fn tag(&self, whole: Partial) -> Tag {
-        let mut sum = whole.sum;
-        self.key.ghash(&mut sum, &length_block(0, whole.bytes));
-        let mut mask = self.j0;
-        self.key.encrypt_block(&mut mask);
-        xor(sum, mask)
+        self.key.tag(self.j0, whole.sum, whole.bytes)
     }
 
     /// Compares in constant time.
@@ -146,15 +142,7 @@ pub(super) fn initial_counter(iv: [u8; 12]) -> Block {
     block
 }
 
-/// The last block that GHASH takes: both lengths in bits.
-pub(super) fn length_block(aad_bytes: u64, bytes: u64) -> Block {
-    let mut block = [0; BLOCK_BYTES];
-    block[..8].copy_from_slice(&(aad_bytes * 8).to_be_bytes());
-    block[8..].copy_from_slice(&(bytes * 8).to_be_bytes());
-    block
-}
-
 /// XOR of two blocks.
-pub(super) fn xor(a: Block, b: Block) -> Block {
+fn xor(a: Block, b: Block) -> Block {
     std::array::from_fn(|index| a[index] ^ b[index])
 }

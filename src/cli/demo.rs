@@ -2,6 +2,7 @@
 //! handful of jobs, runs the worker on it, and verifies each output: with the openssl program, or
 //! by decrypting it and comparing hashes.
 
+mod effort;
 mod jobs;
 mod samples;
 mod verify;
@@ -9,11 +10,13 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::effort::Effort;
 use self::jobs::{Check, DemoJob};
 use self::samples::Samples;
 use super::{show, start};
@@ -73,19 +76,23 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
     let demo = Demo { dir, ring, samples };
     say("first wave: encrypt in every mode, fan out, and one job that must be refused");
     let mut jobs = demo.encrypt_jobs()?;
-    demo.work(&settings, &jobs).await?;
+    let mut effort = demo.work(&settings, &jobs).await?;
     say("second wave: decrypt what the first wave wrote, and re-encrypt one of it");
     let second = demo.decrypt_jobs()?;
-    demo.work(&settings, &second).await?;
+    effort = effort.plus(demo.work(&settings, &second).await?);
     let last = demo.last_jobs()?;
-    demo.work(&settings, &last).await?;
+    effort = effort.plus(demo.work(&settings, &last).await?);
     jobs.extend(second.into_iter().chain(last));
     let rows = jobs
         .iter()
         .map(|job| demo.row(job))
         .collect::<Result<Vec<_>>>()?;
     let good = rows.iter().all(|row| row.ok);
-    print(&demo.dir, &rows, json);
+    print(&rows, json);
+    effort.print(json);
+    if !json {
+        show::text(&places(&demo.dir));
+    }
     Ok(if good {
         ExitCode::SUCCESS
     } else {
@@ -123,7 +130,7 @@ struct Demo {
 
 impl Demo {
     /// Puts the jobs into the spool and lets a worker empty it.
-    async fn work(&self, settings: &Settings, jobs: &[DemoJob]) -> Result<()> {
+    async fn work(&self, settings: &Settings, jobs: &[DemoJob]) -> Result<Effort> {
         let spool = self.dir.join("spool");
         let queue = SpoolQueue::open(&spool, true)?;
         for job in jobs {
@@ -131,8 +138,9 @@ impl Demo {
             let text = format!("{:#}\n", job.message);
             std::fs::write(&path, text).map_err(|e| Fault::io("write", &path, &e))?;
         }
+        let pipeline = start::pipeline(settings, Access::Anywhere)?;
         let worker = Worker {
-            pipeline: start::pipeline(settings, Access::Anywhere)?,
+            pipeline: Arc::clone(&pipeline),
             queue: Arc::new(queue),
             slots: settings.worker.slots,
             max_attempts: 2,
@@ -141,7 +149,9 @@ impl Demo {
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
         };
-        worker.run().await.map(|_| ())
+        let begun = Instant::now();
+        worker.run().await?;
+        Ok(Effort::of(&pipeline, begun.elapsed().as_secs_f64()))
     }
 
     /// The end event that the worker left beside the job.
@@ -223,7 +233,7 @@ impl Demo {
     }
 }
 
-fn print(dir: &Path, rows: &[Row], json: bool) {
+fn print(rows: &[Row], json: bool) {
     if json {
         rows.iter().for_each(show::line);
         return;
@@ -245,12 +255,14 @@ fn print(dir: &Path, rows: &[Row], json: bool) {
             row.job, row.what, size, row.seconds, row.gb_per_second, row.verified
         ));
     }
+}
+
+/// Where to look.
+fn places(dir: &Path) -> String {
     let dir = dir.display();
-    show::text(&format!("\nlook at   {dir}/out           what was written"));
-    show::text(&format!(
-        "          {dir}/spool/done    jobs and their results, with what opens each output"
-    ));
-    show::text(&format!(
-        "          {dir}/spool/failed  the job that was refused, and why"
-    ));
+    format!(
+        "\nlook at   {dir}/out           what was written\n          \
+         {dir}/spool/done    jobs and their results, with what opens each output\n          \
+         {dir}/spool/failed  the job that was refused, and why"
+    )
 }

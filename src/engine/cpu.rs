@@ -6,16 +6,20 @@
 //! share the cores by turns. The queues need no bound of their own: every part in them holds a
 //! buffer of the byte budget.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
-use super::lanes;
-use super::{Encrypted, Engine, Work};
+use super::meter::{Meter, Spent};
+use super::{Encrypted, Engine, Work, lanes};
 use crate::fault::{Code, Fault, Result};
 
 /// Cipher threads and their queues. Dropping it lets the threads finish what is queued and end.
 pub struct CpuEngine {
     parts: Sender<Work>,
     serial: Sender<Work>,
+    meter: Arc<Meter>,
 }
 
 /// The ends of the queues that a thread takes from.
@@ -23,6 +27,7 @@ pub struct CpuEngine {
 pub(super) struct Queues {
     pub(super) parts: Receiver<Work>,
     pub(super) serial: Receiver<Work>,
+    pub(super) meter: Arc<Meter>,
 }
 
 impl CpuEngine {
@@ -35,7 +40,9 @@ impl CpuEngine {
         let queues = Queues {
             parts: parts_end,
             serial: serial_end,
+            meter: Arc::default(),
         };
+        let meter = Arc::clone(&queues.meter);
         for index in 0..threads {
             let queues = queues.clone();
             std::thread::Builder::new()
@@ -48,13 +55,21 @@ impl CpuEngine {
                 })
                 .map_err(|e| Fault::new(Code::Internal, format!("cannot start a thread: {e}")))?;
         }
-        Ok(CpuEngine { parts, serial })
+        Ok(CpuEngine {
+            parts,
+            serial,
+            meter,
+        })
     }
 }
 
 impl Engine for CpuEngine {
     fn name(&self) -> &'static str {
         "cpu"
+    }
+
+    fn spent(&self) -> Spent {
+        self.meter.spent()
     }
 
     fn submit(&self, work: Work) {
@@ -73,12 +88,12 @@ impl Queues {
         loop {
             select! {
                 recv(self.parts) -> work => match work {
-                    Ok(work) => survive(|| perform(work)),
+                    Ok(work) => survive(|| perform(work, &self.meter)),
                     Err(_) => return self.serial.iter().for_each(|work| self.gather(work)),
                 },
                 recv(self.serial) -> work => match work {
                     Ok(work) => self.gather(work),
-                    Err(_) => return self.parts.iter().for_each(|work| survive(|| perform(work))),
+                    Err(_) => return self.parts.iter().for_each(|work| survive(|| perform(work, &self.meter))),
                 },
             }
         }
@@ -95,7 +110,7 @@ fn survive(work: impl FnOnce()) {
 }
 
 /// Does one piece of work. A caller that no longer listens was cancelled: its answer is dropped.
-pub(super) fn perform(work: Work) {
+pub(super) fn perform(work: Work, meter: &Meter) {
     match work {
         Work::Decrypt {
             cipher,
@@ -103,7 +118,9 @@ pub(super) fn perform(work: Work) {
             mut part,
             done,
         } => {
+            let (begun, bytes) = (Instant::now(), part.len());
             let opened = cipher.decrypt(at, &mut part);
+            meter.ciphered(bytes, begun.elapsed());
             let _ = done.send(opened.map(|opened| (part, opened)));
         }
         Work::Encrypt {
@@ -117,8 +134,10 @@ pub(super) fn perform(work: Work) {
         } => {
             out.set_len(cipher.form().sealed_part_len(at, plain.bytes().len()));
             let mut checksum = checksum.start();
-            let ready = |bytes: &[u8]| checksum.update(bytes);
+            let (begun, mut hashing) = (Instant::now(), Duration::ZERO);
+            let ready = |bytes: &[u8]| hashing += meter.hashing(|| checksum.update(bytes));
             let mark = cipher.encrypt(at, before, plain.bytes(), &mut out, ready);
+            meter.ciphered(out.len(), begun.elapsed().saturating_sub(hashing));
             let _ = done.send(Encrypted {
                 out,
                 mark,
@@ -130,7 +149,7 @@ pub(super) fn perform(work: Work) {
             plain,
             done,
         } => {
-            sha2::Digest::update(&mut hash, plain.bytes());
+            meter.hashing(|| sha2::Digest::update(&mut hash, plain.bytes()));
             let _ = done.send(hash);
         }
     }

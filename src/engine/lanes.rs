@@ -6,10 +6,12 @@
 //! leave and new ones join, and a piece of other work gets its turn.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::cpu::{Queues, perform};
+use super::meter::Meter;
 use super::{Encrypted, Plaintext, Work};
 use crate::buffers::PartBuffer;
 use crate::checksum::Running;
@@ -38,7 +40,7 @@ struct Serial {
 
 impl Serial {
     /// Begins a part; work that is none is done at once.
-    fn begin(work: Work) -> Option<Serial> {
+    fn begin(work: Work, meter: &Meter) -> Option<Serial> {
         let Work::Encrypt {
             cipher,
             at,
@@ -49,7 +51,7 @@ impl Serial {
             done,
         } = work
         else {
-            perform(work);
+            perform(work, meter);
             return None;
         };
         out.set_len(cipher.form().sealed_part_len(at, plain.bytes().len()));
@@ -83,8 +85,8 @@ impl Serial {
         }
     }
 
-    /// Notes that [`Serial::step`] was done.
-    fn advance(&mut self) {
+    /// Notes that [`Serial::step`] was done, and says how many bytes that were.
+    fn advance(&mut self) -> usize {
         let left = self.plain.bytes().len() - self.ready_bytes;
         let end = if left > STEP_BYTES {
             self.ready_bytes + STEP_BYTES
@@ -92,7 +94,7 @@ impl Serial {
             self.out.len()
         };
         self.checksum.update(&self.out[self.ready_bytes..end]);
-        self.ready_bytes = end;
+        end - std::mem::replace(&mut self.ready_bytes, end)
     }
 
     fn is_done(&self) -> bool {
@@ -112,19 +114,24 @@ impl Serial {
 /// Works until no serial work is left.
 pub(super) fn run(first: Work, queues: &Queues) {
     let mut active = Vec::with_capacity(LANES);
-    active.extend(Serial::begin(first));
+    active.extend(Serial::begin(first, &queues.meter));
     while !active.is_empty() {
         let more = queues.serial.try_iter().take(LANES - active.len());
-        active.extend(more.filter_map(Serial::begin));
+        active.extend(more.filter_map(|work| Serial::begin(work, &queues.meter)));
+        let begun = Instant::now();
         let mut together: Vec<_> = active.iter_mut().map(Serial::step).collect();
         encrypt_together(&mut together);
         drop(together);
-        active.iter_mut().for_each(Serial::advance);
+        let (time, mut bytes) = (begun.elapsed(), 0);
+        queues
+            .meter
+            .hashing(|| bytes = active.iter_mut().map(Serial::advance).sum());
+        queues.meter.ciphered(bytes, time);
         for done in active.extract_if(.., |serial| serial.is_done()) {
             done.answer();
         }
         if let Ok(work) = queues.parts.try_recv() {
-            perform(work);
+            perform(work, &queues.meter);
         }
     }
 }

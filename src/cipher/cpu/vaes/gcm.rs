@@ -9,7 +9,7 @@ use super::ghash::{Hash, MakePowers, Multiply, Powers, Sum, hash_up_to_group};
 use super::schedule::Schedule;
 use super::{GROUP, Isa, Task, Wide};
 use crate::cipher::Block;
-use crate::cipher::cpu::{Data, GcmKeyed};
+use crate::cipher::cpu::{Data, GcmKeyed, after, length_block};
 use crate::secret::Secret;
 
 /// A key of `ROUNDS` rounds with its powers of H.
@@ -51,23 +51,25 @@ impl<I: Isa, const ROUNDS: usize> GcmKeyed for Gcm<I, ROUNDS> {
     }
 
     fn encrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>) {
-        self.isa.run(Stitched::<ROUNDS, true> {
-            schedule: &self.schedule,
-            powers: &self.powers,
-            start,
+        self.isa.run(Part {
+            message: self.message::<true>(start, data),
             state,
-            data,
         });
     }
 
     fn decrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>) {
-        self.isa.run(Stitched::<ROUNDS, false> {
-            schedule: &self.schedule,
-            powers: &self.powers,
-            start,
+        self.isa.run(Part {
+            message: self.message::<false>(start, data),
             state,
-            data,
         });
+    }
+
+    fn encrypt_whole(&self, j0: Block, data: Data<'_, '_>) -> Block {
+        self.whole::<true>(j0, data)
+    }
+
+    fn decrypt_whole(&self, j0: Block, data: Data<'_, '_>) -> Block {
+        self.whole::<false>(j0, data)
     }
 
     fn h(&self) -> &Block {
@@ -81,69 +83,132 @@ impl<I: Isa, const ROUNDS: usize> GcmKeyed for Gcm<I, ROUNDS> {
     }
 }
 
-struct Stitched<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
+/// What is to be ciphered and hashed.
+struct Message<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
     schedule: &'a Schedule,
     powers: &'a Powers,
+    /// Its first counter block.
     start: Block,
-    state: &'a mut Block,
     data: Data<'i, 'o>,
 }
 
+impl<I: Isa, const ROUNDS: usize> Gcm<I, ROUNDS> {
+    fn message<'i, 'o, const ENCRYPT: bool>(
+        &self,
+        start: Block,
+        data: Data<'i, 'o>,
+    ) -> Message<'_, 'i, 'o, ROUNDS, ENCRYPT> {
+        Message {
+            schedule: &self.schedule,
+            powers: &self.powers,
+            start,
+            data,
+        }
+    }
+
+    fn whole<const ENCRYPT: bool>(&self, j0: Block, data: Data<'_, '_>) -> Block {
+        let mut tag = [0; 16];
+        self.isa.run(Whole {
+            message: self.message::<ENCRYPT>(after(j0), data),
+            j0,
+            tag: &mut tag,
+        });
+        tag
+    }
+}
+
+/// A part of a message, hashed on from a state.
+struct Part<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
+    message: Message<'a, 'i, 'o, ROUNDS, ENCRYPT>,
+    state: &'a mut Block,
+}
+
 impl<I: Isa, const ROUNDS: usize, const ENCRYPT: bool> Task<I>
-    for Stitched<'_, '_, '_, ROUNDS, ENCRYPT>
+    for Part<'_, '_, '_, ROUNDS, ENCRYPT>
 {
     #[inline(always)]
     fn go(self, isa: I) {
+        let keys = wide_keys::<I::Wide>(isa, &self.message.schedule.encrypt);
+        let state = I::Wide::alone(isa, self.state).reversed();
+        let state = self.message.cipher(isa, &keys, state);
+        *self.state = state.reversed().first();
+    }
+}
+
+/// A whole message with its tag. What follows the last ciphertext block costs no call of its own,
+/// which counts in messages as short as cobblestone's chunks.
+struct Whole<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
+    message: Message<'a, 'i, 'o, ROUNDS, ENCRYPT>,
+    j0: Block,
+    tag: &'a mut Block,
+}
+
+impl<I: Isa, const ROUNDS: usize, const ENCRYPT: bool> Task<I>
+    for Whole<'_, '_, '_, ROUNDS, ENCRYPT>
+{
+    #[inline(always)]
+    fn go(self, isa: I) {
+        let keys = wide_keys::<I::Wide>(isa, &self.message.schedule.encrypt);
+        let mut mask = [I::Wide::broadcast(isa, &self.j0)];
+        encrypt_rounds::<_, ROUNDS, 1>(&mut mask, &keys, &mut Nothing);
+        let mask = mask[0].enc_last(keys[ROUNDS]);
+        let (powers, bytes) = (self.message.powers, self.message.data.len() as u64);
+        let zero = I::Wide::broadcast(isa, &[0; 16]);
+        let state = self.message.cipher(isa, &keys, zero);
+        let lengths = I::Wide::alone(isa, &length_block(0, bytes)).reversed();
+        // SAFETY: behind the last power stand zeroes, a register's worth in all.
+        let h = unsafe { I::Wide::load(isa, powers.for_last::<I>(1)) };
+        let sum = Sum::zero(isa).plus(state.xor(lengths), h).reduced(isa);
+        *self.tag = sum.reversed().xor(mask).first();
+    }
+}
+
+impl<const ROUNDS: usize, const ENCRYPT: bool> Message<'_, '_, '_, ROUNDS, ENCRYPT> {
+    /// Ciphers everything, and hashes the ciphertext on from `state`.
+    #[inline(always)]
+    fn cipher<I: Isa>(self, isa: I, keys: &WideKeys<I::Wide>, state: I::Wide) -> I::Wide {
         let group = GROUP * I::Wide::BYTES;
-        let keys = wide_keys::<I::Wide>(isa, &self.schedule.encrypt);
         let mut counter = Counter::new(isa, u128::from_be_bytes(self.start), true);
-        let mut sum = I::Wide::alone(isa, self.state).reversed();
+        let mut sum = state;
         let mut left = self.data.len();
         let (mut from, mut to) = self.data.into_raw();
         // Encrypting, the hash is one group behind.
         let mut behind: Option<*const u8> = None;
         while left >= group {
             let hashed = if ENCRYPT { behind } else { Some(from) };
+            let place = (from, to);
             // SAFETY: a group is left at `from` and `to`; the one behind was written whole.
             unsafe {
-                let place = (from, to);
-                sum = match hashed {
-                    Some(hashed) => step::<I, ROUNDS>(
-                        isa,
-                        &keys,
-                        self.powers,
-                        &mut counter,
-                        place,
-                        (hashed, sum),
-                    ),
-                    None => {
-                        first::<I, ROUNDS>(isa, &keys, &mut counter, place);
-                        sum
+                match hashed {
+                    Some(hashed) => {
+                        let hashed = (hashed, sum);
+                        sum =
+                            step::<I, ROUNDS>(isa, keys, self.powers, &mut counter, place, hashed);
                     }
-                };
+                    None => rest::<I, ROUNDS>(isa, keys, &mut counter, place, group),
+                }
             }
             behind = Some(to);
             left -= group;
             // SAFETY: a whole group was left.
             (from, to) = unsafe { (from.add(group), to.add(group)) };
         }
-        if let (true, Some(behind)) = (ENCRYPT, behind) {
-            // SAFETY: the last group was written whole.
-            sum = unsafe { hash_up_to_group(isa, self.powers, sum, behind, group) };
-        }
-        if left > 0 {
-            // SAFETY: `left` bytes are left at `from` and `to`.
-            unsafe {
+        // SAFETY: the last group was written whole; `left` bytes are left at `from` and `to`.
+        unsafe {
+            if let (true, Some(behind)) = (ENCRYPT, behind) {
+                sum = hash_up_to_group(isa, self.powers, sum, behind, group);
+            }
+            if left > 0 {
                 if !ENCRYPT {
                     sum = hash_up_to_group(isa, self.powers, sum, from, left);
                 }
-                rest::<I, ROUNDS>(isa, &keys, &mut counter, (from, to), left);
+                rest::<I, ROUNDS>(isa, keys, &mut counter, (from, to), left);
                 if ENCRYPT {
                     sum = hash_up_to_group(isa, self.powers, sum, to, left);
                 }
             }
         }
-        *self.state = sum.reversed().first();
+        sum
     }
 }
 
@@ -168,7 +233,7 @@ unsafe fn step<I: Isa, const ROUNDS: usize>(
         state,
         sum: Sum::zero(isa),
     };
-    let mut blocks = counter.take::<GROUP>();
+    let mut blocks = counter.take::<GROUP>(isa);
     encrypt_rounds::<_, ROUNDS, GROUP>(&mut blocks, keys, &mut hashing);
     for (index, stream) in blocks.into_iter().enumerate() {
         // SAFETY: a group is readable at `from` and writable at `to`.
@@ -211,21 +276,6 @@ impl<I: Isa> Between for Hashing<I> {
     }
 }
 
-/// Ciphers one group.
-///
-/// # Safety
-/// A group is readable at `from` and writable at `to`.
-#[inline(always)]
-unsafe fn first<I: Isa, const ROUNDS: usize>(
-    isa: I,
-    keys: &WideKeys<I::Wide>,
-    counter: &mut Counter<I::Wide>,
-    place: (*const u8, *mut u8),
-) {
-    // SAFETY: as promised by the caller.
-    unsafe { rest::<I, ROUNDS>(isa, keys, counter, place, GROUP * I::Wide::BYTES) }
-}
-
 /// Ciphers `bytes`, at most a group.
 ///
 /// # Safety
@@ -239,7 +289,7 @@ unsafe fn rest<I: Isa, const ROUNDS: usize>(
     bytes: usize,
 ) {
     let step = I::Wide::BYTES;
-    let mut blocks = counter.take::<GROUP>();
+    let mut blocks = counter.take::<GROUP>(isa);
     encrypt_rounds::<_, ROUNDS, GROUP>(&mut blocks, keys, &mut Nothing);
     for (index, stream) in blocks.into_iter().enumerate() {
         let at = index * step;

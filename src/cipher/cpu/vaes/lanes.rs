@@ -201,7 +201,14 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Blocks<'_, ROU
 
 #[inline(always)]
 fn load_chains<I: Isa>(isa: I, lanes: &Lanes) -> [I::Wide; GROUP] {
-    std::array::from_fn(|group| I::Wide::of(isa, &lanes.chains[group * I::Wide::BLOCKS..]))
+    let mut chains = [I::Wide::of(isa, &lanes.chains); GROUP];
+    for (chain, blocks) in chains
+        .iter_mut()
+        .zip(lanes.chains.chunks_exact(I::Wide::BLOCKS))
+    {
+        *chain = I::Wide::of(isa, blocks);
+    }
+    chains
 }
 
 #[inline(always)]
@@ -221,12 +228,13 @@ struct LaneKeys<I: Isa, const SHARED: bool> {
 impl<I: Isa, const SHARED: bool> LaneKeys<I, SHARED> {
     #[inline(always)]
     fn new(isa: I, lanes: &Lanes) -> Self {
-        let first = std::array::from_fn(|round| {
-            I::Wide::broadcast(isa, &lanes.keys[round][0].to_ne_bytes())
-        });
+        let mut shared = [I::Wide::broadcast(isa, &lanes.chains[0]); 15];
+        for (wide, row) in shared.iter_mut().zip(lanes.keys.iter()) {
+            *wide = I::Wide::broadcast(isa, &row[0].to_ne_bytes());
+        }
         LaneKeys {
             isa,
-            shared: first,
+            shared,
             each: &raw const *lanes.keys,
         }
     }

@@ -134,7 +134,13 @@ unsafe fn turn_in<I: Isa>(
 #[inline(always)]
 unsafe fn turn_out<W: Wide>(lanes: &Lanes, texts: &Texts<W>, group: usize, offset: usize) {
     let to = &lanes.to[group * W::BLOCKS..(group + 1) * W::BLOCKS];
-    let turned = W::transposed(std::array::from_fn(|position| texts[position][group]));
+    let rows = [
+        texts[0][group],
+        texts[1][group],
+        texts[2][group],
+        texts[3][group],
+    ];
+    let turned = W::transposed(rows);
     for (row, to) in turned.into_iter().zip(to) {
         // SAFETY: as promised by the caller.
         unsafe { row.store(to.add(offset)) };

@@ -1,0 +1,1 @@
+../../src/fault.rs
