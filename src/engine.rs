@@ -62,6 +62,16 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Bytes to work on.
+    fn bytes(&self) -> usize {
+        match self {
+            Work::Decrypt { part, .. } => part.len(),
+            Work::Encrypt { plain, .. } | Work::Hash { plain, .. } => plain.bytes().len(),
+        }
+    }
+}
+
 /// A part's plaintext, shared by everything that is made of it.
 #[derive(Clone)]
 pub struct Plaintext {

@@ -10,10 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use sha2::Sha256;
+use tokio::sync::oneshot;
 
 use super::meter::{Meter, Spent};
 use super::{Encrypted, Engine, Work, lanes};
+use crate::buffers::PartBuffer;
+use crate::cipher::decrypt::Opened;
 use crate::fault::{Code, Fault, Result};
+
+/// Small work is done so many pieces, or so many bytes, at a time.
+const BATCH: usize = 32;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// Cipher threads and their queues. Dropping it lets the threads finish what is queued and end.
 pub struct CpuEngine {
@@ -85,18 +93,32 @@ impl Engine for CpuEngine {
 impl Queues {
     /// Works until both queues are closed and empty.
     fn serve(&self) {
+        let mut answers = Vec::with_capacity(BATCH);
         loop {
             select! {
                 recv(self.parts) -> work => match work {
-                    Ok(work) => survive(|| perform(work, &self.meter)),
+                    Ok(work) => self.batch(work, &mut answers),
                     Err(_) => return self.serial.iter().for_each(|work| self.gather(work)),
                 },
                 recv(self.serial) -> work => match work {
                     Ok(work) => self.gather(work),
-                    Err(_) => return self.parts.iter().for_each(|work| survive(|| perform(work, &self.meter))),
+                    Err(_) => return self.parts.iter().for_each(|work| self.batch(work, &mut answers)),
                 },
             }
         }
+    }
+
+    /// Does this work, and more of it while it is small, before anybody is woken: waking costs more
+    /// than ciphering a few KiB.
+    fn batch(&self, first: Work, answers: &mut Vec<Answer>) {
+        let (mut next, mut bytes) = (Some(first), 0);
+        while let Some(work) = next {
+            bytes += work.bytes();
+            answers.extend(survive(|| perform(work, &self.meter)));
+            let more = bytes < BATCH_BYTES && answers.len() < BATCH;
+            next = more.then(|| self.parts.try_recv().ok()).flatten();
+        }
+        answers.drain(..).for_each(Answer::send);
     }
 
     fn gather(&self, work: Work) {
@@ -105,12 +127,33 @@ impl Queues {
 }
 
 /// Work that panics loses its answer, which its caller sees; the thread goes on.
-fn survive(work: impl FnOnce()) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
-/// Does one piece of work. A caller that no longer listens was cancelled: its answer is dropped.
-pub(super) fn perform(work: Work, meter: &Meter) {
+/// What a piece of work gave, and who waits for it.
+pub(super) enum Answer {
+    Opened(
+        oneshot::Sender<Result<(PartBuffer, Opened)>>,
+        Result<(PartBuffer, Opened)>,
+    ),
+    Sealed(oneshot::Sender<Encrypted>, Encrypted),
+    Hashed(oneshot::Sender<Sha256>, Sha256),
+}
+
+impl Answer {
+    /// Hands it over. A caller that no longer listens was cancelled: its answer is dropped.
+    pub(super) fn send(self) {
+        match self {
+            Answer::Opened(done, opened) => drop(done.send(opened)),
+            Answer::Sealed(done, sealed) => drop(done.send(sealed)),
+            Answer::Hashed(done, hash) => drop(done.send(hash)),
+        }
+    }
+}
+
+/// Does one piece of work.
+pub(super) fn perform(work: Work, meter: &Meter) -> Answer {
     match work {
         Work::Decrypt {
             cipher,
@@ -121,7 +164,7 @@ pub(super) fn perform(work: Work, meter: &Meter) {
             let (begun, bytes) = (Instant::now(), part.len());
             let opened = cipher.decrypt(at, &mut part);
             meter.ciphered(bytes, begun.elapsed());
-            let _ = done.send(opened.map(|opened| (part, opened)));
+            Answer::Opened(done, opened.map(|opened| (part, opened)))
         }
         Work::Encrypt {
             cipher,
@@ -138,11 +181,12 @@ pub(super) fn perform(work: Work, meter: &Meter) {
             let ready = |bytes: &[u8]| hashing += meter.hashing(|| checksum.update(bytes));
             let mark = cipher.encrypt(at, before, plain.bytes(), &mut out, ready);
             meter.ciphered(out.len(), begun.elapsed().saturating_sub(hashing));
-            let _ = done.send(Encrypted {
+            let sealed = Encrypted {
                 out,
                 mark,
                 checksum,
-            });
+            };
+            Answer::Sealed(done, sealed)
         }
         Work::Hash {
             mut hash,
@@ -150,7 +194,7 @@ pub(super) fn perform(work: Work, meter: &Meter) {
             done,
         } => {
             meter.hashing(|| sha2::Digest::update(&mut hash, plain.bytes()));
-            let _ = done.send(hash);
+            Answer::Hashed(done, hash)
         }
     }
 }

@@ -51,7 +51,7 @@ impl Serial {
             done,
         } = work
         else {
-            perform(work, meter);
+            perform(work, meter).send();
             return None;
         };
         out.set_len(cipher.form().sealed_part_len(at, plain.bytes().len()));
@@ -131,7 +131,7 @@ pub(super) fn run(first: Work, queues: &Queues) {
             done.answer();
         }
         if let Ok(work) = queues.parts.try_recv() {
-            perform(work, &queues.meter);
+            perform(work, &queues.meter).send();
         }
     }
 }

@@ -181,7 +181,9 @@ fn steps<'i, 'o>(start: Block, data: Data<'i, 'o>) -> impl Iterator<Item = (Bloc
 }
 
 /// GHASH, continuing from `state`. It is XORed into the first block, which is hashed by itself: the
-/// crate starts from zero.
+/// crate starts from zero. Compiled by itself: inlined into its callers, the crate's closures are at
+/// times left without the instructions that make them fast.
+#[inline(never)]
 fn update(hash: &GHash, state: &mut Block, data: &[u8]) {
     let (first, rest) = data.split_at(data.len().min(BLOCK_BYTES));
     if first.is_empty() {
