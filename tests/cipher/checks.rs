@@ -22,6 +22,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("cbc lengths", cbc_lengths),
     ("cbc lanes", lanes::many_streams),
     ("cbc few lanes", lanes::few_streams),
+    ("cbc at equal page offsets", lanes::aligned_streams),
 ];
 
 const KEY_BYTES: [usize; 3] = [16, 24, 32];

@@ -58,6 +58,37 @@ fn check(kernel: &'static dyn Kernel, mut streams: Vec<Stream>) {
     }
 }
 
+/// Long streams at equal page offsets, in place: the groups of lanes lag behind each other.
+pub fn aligned_streams(kernel: &'static dyn Kernel) {
+    const STRIDE: usize = 3 * 4096;
+    let key = bytes(16, 77);
+    let keyed = kernel.key(&secret(&key)).expect("key");
+    for count in [16, 31, 32, 33, 64] {
+        let mut memory = bytes((count + 1) * STRIDE, 78);
+        let start = memory.as_ptr().align_offset(4096);
+        let length = |index: usize| 8192 + 16 * (index * 7 % 33);
+        let plain: Vec<_> = (0..count)
+            .map(|index| memory[start + index * STRIDE..][..length(index)].to_vec())
+            .collect();
+        let places = memory[start..].chunks_mut(STRIDE).take(count);
+        let mut together: Vec<_> = places
+            .enumerate()
+            .map(|(index, place)| CbcStream {
+                key: keyed.as_ref(),
+                chain: [index as u8; 16],
+                data: (&mut place[..length(index)]).into(),
+            })
+            .collect();
+        kernel.cbc_encrypt(&mut together);
+        drop(together);
+        for (index, plain) in plain.iter().enumerate() {
+            let made = &memory[start + index * STRIDE..][..length(index)];
+            let expected = others::cbc(&key, [index as u8; 16], plain);
+            assert_eq!(made, expected, "stream {index} of {count}");
+        }
+    }
+}
+
 /// One to seventy streams of unequal lengths: lanes idle, and lanes are filled again.
 pub fn many_streams(kernel: &'static dyn Kernel) {
     for count in 0..=70 {

@@ -17,6 +17,9 @@ use crate::cipher::cpu::CbcStream;
 /// The most lanes: eight registers of four blocks.
 const MOST: usize = 4 * GROUP;
 
+/// Far enough that a group's lines leave the set before the next group's come.
+const LAG: usize = 2;
+
 /// Encrypts all streams, those of one key size at a time.
 pub(super) fn encrypt<I: Isa>(isa: I, streams: &mut [CbcStream<'_>]) {
     let alone = streams.len() == 1;
@@ -96,6 +99,7 @@ fn refill<'a>(
         }
     }
     let first = busy.iter().position(Option::is_some)?;
+    lanes.busy = busy.iter().flatten().count();
     for (lane, taken) in busy.iter().enumerate() {
         if taken.is_none() {
             lanes.copy(first, lane);
@@ -123,6 +127,8 @@ struct Lanes {
     to: [*mut u8; MOST],
     /// Whose key each lane has: equal addresses are equal keys.
     owners: [*const Block; MOST],
+    /// Lanes with a stream of their own.
+    busy: usize,
 }
 
 impl Lanes {
@@ -133,6 +139,7 @@ impl Lanes {
             from: [std::ptr::null(); MOST],
             to: [std::ptr::null_mut(); MOST],
             owners: [std::ptr::null(); MOST],
+            busy: 0,
         }
     }
 
@@ -161,6 +168,18 @@ impl Lanes {
         self.owners[..count]
             .iter()
             .all(|owner| *owner == self.owners[0])
+    }
+
+    /// Turns that each group of lanes should stay behind the one before it. Streams at equal page
+    /// offsets meet in one set of the first-level cache; with a lag, only those of one group do. A
+    /// lane that repeats another one may not lag behind it.
+    fn lag(&self, lanes: usize, registers: usize) -> usize {
+        let line = |place: &*const u8| place.addr() % 4096 / 64;
+        let mut lines = self.from[..self.busy].iter().map(line);
+        let first = lines.next().unwrap_or_default();
+        let crowd = lines.filter(|line| *line == first).count();
+        let worth_it = registers >= 128 && crowd >= 8 && self.busy == lanes;
+        if worth_it { LAG } else { 0 }
     }
 
     fn move_on(&mut self, bytes: usize) {

@@ -27,17 +27,29 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, 
             return;
         }
         let width = I::Wide::BLOCKS;
+        let span = Span {
+            registers,
+            lag: lanes.lag(GROUP * width, registers),
+        };
         let keys = LaneKeys::<I, SHARED>::new(isa, lanes);
-        let mut chains = load_chains::<I>(isa, lanes);
+        let begun = load_chains::<I>(isa, lanes);
+        let (mut chains, mut done) = (begun, begun);
         let zero: Texts<I::Wide> = [[I::Wide::broadcast(isa, &[0; 16]); GROUP]; 4];
         let mut texts = [zero, zero];
         for group in 0..GROUP {
-            // SAFETY: there is at least one register's worth in every lane.
-            unsafe { turn_in(isa, lanes, &mut texts[0], group, 0) };
+            if span.register(0, group).is_some() {
+                // SAFETY: there is at least one register's worth in every lane.
+                unsafe { turn_in(isa, lanes, &mut texts[0], group, 0) };
+            }
         }
-        for register in 0..registers {
+        for turn in 0..span.turns() {
+            for group in 0..GROUP {
+                if span.register(turn, group) == Some(0) {
+                    chains[group] = begun[group];
+                }
+            }
             let (even, odd) = texts.split_at_mut(1);
-            let (at_work, other) = if register % 2 == 0 {
+            let (at_work, other) = if turn % 2 == 0 {
                 (&mut even[0], &mut odd[0])
             } else {
                 (&mut odd[0], &mut even[0])
@@ -51,20 +63,53 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, 
                     lanes,
                     texts: &mut *other,
                     position,
-                    register,
-                    registers,
+                    turn,
+                    span,
                 };
                 encrypt_lanes::<I, ROUNDS, SHARED>(&keys, &mut chains, &mut turning);
                 *texts = chains;
             }
+            for group in 0..GROUP {
+                if span.register(turn, group) == Some(registers - 1) {
+                    done[group] = chains[group];
+                }
+            }
         }
-        let last = &texts[(registers - 1) % 2];
+        let last = span.turns() - 1;
         for group in 0..GROUP {
-            // SAFETY: the last register's worth is there in every lane.
-            unsafe { turn_out(lanes, last, group, (registers - 1) * I::Wide::BYTES) };
+            if let Some(register) = span.register(last, group) {
+                // SAFETY: the last register's worth is there in every lane.
+                unsafe { turn_out(lanes, &texts[last % 2], group, register * I::Wide::BYTES) };
+            }
         }
-        store_chains::<I>(lanes, chains);
+        store_chains::<I>(lanes, done);
         lanes.move_on(registers * I::Wide::BYTES);
+    }
+}
+
+/// How the groups of lanes go through their registers' worths.
+#[derive(Clone, Copy)]
+struct Span {
+    registers: usize,
+    /// Turns that each group is behind the one before it.
+    lag: usize,
+}
+
+impl Span {
+    #[inline(always)]
+    fn turns(self) -> usize {
+        self.registers + (GROUP - 1) * self.lag
+    }
+
+    /// Which register's worth a group works on in a turn, if any.
+    #[inline(always)]
+    fn register(self, turn: usize, group: usize) -> Option<usize> {
+        let register = turn.wrapping_sub(group * self.lag);
+        if register < self.registers {
+            Some(register)
+        } else {
+            None
+        }
     }
 }
 
@@ -75,8 +120,8 @@ struct Turning<'a, I: Isa> {
     lanes: &'a Lanes,
     texts: &'a mut Texts<I::Wide>,
     position: usize,
-    register: usize,
-    registers: usize,
+    turn: usize,
+    span: Span,
 }
 
 impl<I: Isa> Between for Turning<'_, I> {
@@ -89,14 +134,22 @@ impl<I: Isa> Between for Turning<'_, I> {
             return;
         }
         let group = self.position * GROUP / I::Wide::BLOCKS + piece / 2;
-        let offset = self.register * I::Wide::BYTES;
-        if piece.is_multiple_of(2) && self.register > 0 {
-            // SAFETY: the register's worth before this one is there in every lane.
-            unsafe { turn_out(self.lanes, self.texts, group, offset - I::Wide::BYTES) };
-        } else if !piece.is_multiple_of(2) && self.register + 1 < self.registers {
-            let offset = offset + I::Wide::BYTES;
+        if piece.is_multiple_of(2) {
+            if let Some(before) = self.span.register(self.turn.wrapping_sub(1), group) {
+                // SAFETY: the register's worth before this one is there in every lane.
+                unsafe { turn_out(self.lanes, self.texts, group, before * I::Wide::BYTES) };
+            }
+        } else if let Some(after) = self.span.register(self.turn + 1, group) {
             // SAFETY: another register's worth is left in every lane.
-            unsafe { turn_in(self.isa, self.lanes, self.texts, group, offset) };
+            unsafe {
+                turn_in(
+                    self.isa,
+                    self.lanes,
+                    self.texts,
+                    group,
+                    after * I::Wide::BYTES,
+                )
+            };
         }
     }
 }
