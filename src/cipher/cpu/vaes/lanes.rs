@@ -17,7 +17,7 @@ use crate::cipher::cpu::CbcStream;
 /// The most lanes: eight registers of four blocks.
 const MOST: usize = 4 * GROUP;
 
-/// Far enough that a group's lines leave the set before the next group's come.
+/// Turns between two groups of lanes: far enough that a group's lines leave the set before the next group's come.
 const LAG: usize = 2;
 
 /// Encrypts all streams, those of one key size at a time.
@@ -73,10 +73,12 @@ fn advance<I: Isa, const ROUNDS: usize, const SHARED: bool>(
     blocks: usize,
 ) {
     let rest = blocks % I::Wide::BLOCKS;
-    isa.run(Registers::<ROUNDS, SHARED> {
-        lanes,
-        registers: blocks / I::Wide::BLOCKS,
-    });
+    let registers = blocks / I::Wide::BLOCKS;
+    if lanes.should_lag(GROUP * I::Wide::BLOCKS, registers) {
+        isa.run(Registers::<ROUNDS, SHARED, LAG> { lanes, registers });
+    } else {
+        isa.run(Registers::<ROUNDS, SHARED, 0> { lanes, registers });
+    }
     isa.run(Blocks::<ROUNDS, SHARED> {
         lanes,
         blocks: rest,
@@ -170,16 +172,15 @@ impl Lanes {
             .all(|owner| *owner == self.owners[0])
     }
 
-    /// Turns that each group of lanes should stay behind the one before it. Streams at equal page
+    /// Whether each group of lanes should stay behind the one before it. Streams at equal page
     /// offsets meet in one set of the first-level cache; with a lag, only those of one group do. A
     /// lane that repeats another one may not lag behind it.
-    fn lag(&self, lanes: usize, registers: usize) -> usize {
+    fn should_lag(&self, lanes: usize, registers: usize) -> bool {
         let line = |place: &*const u8| place.addr() % 4096 / 64;
         let mut lines = self.from[..self.busy].iter().map(line);
         let first = lines.next().unwrap_or_default();
         let crowd = lines.filter(|line| *line == first).count();
-        let worth_it = registers >= 128 && crowd >= 8 && self.busy == lanes;
-        if worth_it { LAG } else { 0 }
+        registers >= 128 && crowd >= 8 && self.busy == lanes
     }
 
     fn move_on(&mut self, bytes: usize) {

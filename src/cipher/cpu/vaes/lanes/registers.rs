@@ -11,7 +11,7 @@ const AHEAD_BYTES: usize = 1024;
 /// Encrypts `registers` registers' worth of blocks in every lane. Each lane's stream is read and
 /// written by whole registers, so that every cache line is touched once, and turned over in between:
 /// the text after and before the one at work, while the rounds of that one go on.
-pub(super) struct Registers<'a, const ROUNDS: usize, const SHARED: bool> {
+pub(super) struct Registers<'a, const ROUNDS: usize, const SHARED: bool, const LAG: usize> {
     pub(super) lanes: &'a mut Lanes,
     pub(super) registers: usize,
 }
@@ -19,7 +19,9 @@ pub(super) struct Registers<'a, const ROUNDS: usize, const SHARED: bool> {
 /// A register's worth of every lane: by position, then by group of lanes.
 type Texts<W> = [[W; GROUP]; 4];
 
-impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, ROUNDS, SHARED> {
+impl<I: Isa, const ROUNDS: usize, const SHARED: bool, const LAG: usize> Task<I>
+    for Registers<'_, ROUNDS, SHARED, LAG>
+{
     #[inline(always)]
     fn go(self, isa: I) {
         let Registers { lanes, registers } = self;
@@ -29,7 +31,7 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, 
         let width = I::Wide::BLOCKS;
         let span = Span {
             registers,
-            lag: lanes.lag(GROUP * width, registers),
+            lag: LAG,
         };
         let keys = LaneKeys::<I, SHARED>::new(isa, lanes);
         let begun = load_chains::<I>(isa, lanes);
@@ -44,7 +46,7 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, 
         }
         for turn in 0..span.turns() {
             for group in 0..GROUP {
-                if span.register(turn, group) == Some(0) {
+                if LAG > 0 && span.register(turn, group) == Some(0) {
                     chains[group] = begun[group];
                 }
             }
@@ -70,7 +72,7 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, 
                 *texts = chains;
             }
             for group in 0..GROUP {
-                if span.register(turn, group) == Some(registers - 1) {
+                if LAG > 0 && span.register(turn, group) == Some(registers - 1) {
                     done[group] = chains[group];
                 }
             }
@@ -82,7 +84,7 @@ impl<I: Isa, const ROUNDS: usize, const SHARED: bool> Task<I> for Registers<'_, 
                 unsafe { turn_out(lanes, &texts[last % 2], group, register * I::Wide::BYTES) };
             }
         }
-        store_chains::<I>(lanes, done);
+        store_chains::<I>(lanes, if LAG > 0 { done } else { chains });
         lanes.move_on(registers * I::Wide::BYTES);
     }
 }
