@@ -2,13 +2,17 @@
 //! one piece, and decrypts again in parts of any other size.
 #![no_main]
 
+#[path = "../../tests/cipher/whole.rs"]
+mod whole;
+
 use ciphermill::cipher::cobblestone::{CHUNK_BYTES, HEADER_BYTES, Salt};
 use ciphermill::cipher::cpu::{self, Kernel};
 use ciphermill::cipher::ctr::CounterStart;
-use ciphermill::cipher::{Decryptor, Encryptor, Form, Mark, PartAt};
+use ciphermill::cipher::{Decryptor, Encryptor};
 use ciphermill::fault::Result;
 use ciphermill::secret::Secret;
 use libfuzzer_sys::fuzz_target;
+use whole::{open, seal};
 
 fuzz_target!(|input: (u8, [u8; 32], [u8; 16], u8, u8, u16, &[u8])| {
     let (mode, key, iv, seal_chunks, open_chunks, extra, data) = input;
@@ -59,52 +63,4 @@ fn decryptor(
             Decryptor::cobblestone(kernel, &key, header, &iv)
         }
     }
-}
-
-fn seal(cipher: &Encryptor, plain: &[u8], part_bytes: usize) -> Vec<u8> {
-    let parts = Form::parts(plain.len() as u64, part_bytes as u64) as usize;
-    let (mut object, mut mark) = (Vec::new(), Mark::None);
-    for index in 0..parts {
-        let start = index * part_bytes;
-        let part = &plain[start..plain.len().min(start + part_bytes)];
-        let at = PartAt {
-            offset: start as u64,
-            last: index + 1 == parts,
-        };
-        let mut out = vec![0; cipher.form().sealed_part_len(at, part.len())];
-        let next = cipher.encrypt(at, mark, part, &mut out, |_| {});
-        mark = cipher.fold(mark, next);
-        if let (true, Some(tag)) = (at.last, cipher.finish(mark)) {
-            let end = out.len() - tag.len();
-            out[end..].copy_from_slice(&tag);
-        }
-        object.extend_from_slice(&out);
-    }
-    object
-}
-
-fn open(cipher: &Decryptor, object: &[u8], part_bytes: usize) -> Result<Vec<u8>> {
-    let form = cipher.form();
-    let bound = form.plain_len(object.len() as u64)?;
-    let parts = Form::parts(bound, part_bytes as u64);
-    let (mut plain, mut mark, mut tag) = (Vec::new(), Mark::None, None);
-    for index in 0..parts {
-        let start = index * part_bytes as u64;
-        let at = PartAt {
-            offset: start,
-            last: index + 1 == parts,
-        };
-        let read = form.read_range(
-            start..bound.min(start + part_bytes as u64),
-            at.last,
-            object.len() as u64,
-        );
-        let mut data = object[read.start as usize..read.end as usize].to_vec();
-        let opened = cipher.decrypt(at, &mut data)?;
-        mark = cipher.fold(mark, opened.mark);
-        tag = opened.tag.or(tag);
-        plain.extend_from_slice(&data[opened.plain]);
-    }
-    cipher.verify(mark, tag)?;
-    Ok(plain)
 }

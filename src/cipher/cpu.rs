@@ -88,13 +88,13 @@ pub trait GcmKeyed: Send + Sync {
     /// Encrypts a message of its own, whose counter blocks follow `j0`; returns its tag.
     fn encrypt_whole(&self, j0: Block, mut data: Data<'_, '_>) -> Block {
         let mut state = [0; BLOCK_BYTES];
-        self.encrypt(after(j0), &mut state, data.reborrow());
+        self.encrypt(later(j0, 1), &mut state, data.reborrow());
         self.tag(j0, state, data.len() as u64)
     }
     /// Decrypts a message of its own; returns the tag that it should have.
     fn decrypt_whole(&self, j0: Block, mut data: Data<'_, '_>) -> Block {
         let mut state = [0; BLOCK_BYTES];
-        self.decrypt(after(j0), &mut state, data.reborrow());
+        self.decrypt(later(j0, 1), &mut state, data.reborrow());
         self.tag(j0, state, data.len() as u64)
     }
     /// The tag of a message without AAD, from the hash of its ciphertext.
@@ -110,10 +110,11 @@ pub trait GcmKeyed: Send + Sync {
     fn multiply(&self, a: &Block, b: &Block) -> Block;
 }
 
-/// The counter block after `block`: its last four bytes count (SP 800-38D, section 6.2).
-pub(super) fn after(mut block: Block) -> Block {
+/// The counter block so many `blocks` later: its last four bytes count, wrapping (inc32 of SP
+/// 800-38D, section 6.2).
+pub(super) fn later(mut block: Block, blocks: u32) -> Block {
     let low = u32::from_be_bytes([block[12], block[13], block[14], block[15]]);
-    block[12..].copy_from_slice(&low.wrapping_add(1).to_be_bytes());
+    block[12..].copy_from_slice(&low.wrapping_add(blocks).to_be_bytes());
     block
 }
 
@@ -122,7 +123,8 @@ pub(super) fn length_block(aad_bytes: u64, bytes: u64) -> Block {
     (u128::from(aad_bytes * 8) << 64 | u128::from(bytes * 8)).to_be_bytes()
 }
 
-fn xor(a: Block, b: Block) -> Block {
+/// XOR of two blocks.
+pub(super) fn xor(a: Block, b: Block) -> Block {
     (u128::from_ne_bytes(a) ^ u128::from_ne_bytes(b)).to_ne_bytes()
 }
 

@@ -7,7 +7,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::cpu::{Data, GcmKeyed, Kernel, length_block};
+use super::cpu::{Data, GcmKeyed, Kernel, later, length_block, xor};
 use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
@@ -101,11 +101,8 @@ impl Gcm {
 
     /// The counter block of the plaintext at `offset`: the first one is J0 + 1, and 32 bits count.
     fn counter(&self, offset: u64) -> Block {
-        let mut block = self.j0;
-        let low = u32::from_be_bytes([block[12], block[13], block[14], block[15]]);
         let blocks = (offset / BLOCK_BYTES as u64) as u32;
-        block[12..].copy_from_slice(&low.wrapping_add(1).wrapping_add(blocks).to_be_bytes());
-        block
+        later(self.j0, blocks.wrapping_add(1))
     }
 
     /// `sum` x H^`exponent` in GF(2^128).
@@ -140,9 +137,4 @@ pub(super) fn initial_counter(iv: [u8; 12]) -> Block {
     block[..12].copy_from_slice(&iv);
     block[15] = 1;
     block
-}
-
-/// XOR of two blocks.
-fn xor(a: Block, b: Block) -> Block {
-    std::array::from_fn(|index| a[index] ^ b[index])
 }

@@ -12,7 +12,7 @@ use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
 use zeroize::Zeroizing;
 
-use super::{CounterWidth, Data, GcmKeyed, Kernel, Keyed, check_key_length};
+use super::{CounterWidth, Data, GcmKeyed, Kernel, Keyed, check_key_length, later};
 use crate::cipher::{BLOCK_BYTES, Block};
 use crate::fault::Result;
 use crate::secret::Secret;
@@ -67,21 +67,17 @@ where
         let low = u32::from_be_bytes([start[12], start[13], start[14], start[15]]);
         let carries = data.len().div_ceil(BLOCK_BYTES) as u64 + u64::from(low) > 1 << 32;
         match width {
-            // Without a carry out of the low 32 bits all widths are one, and the crate's narrowest is
-            // its fastest.
-            _ if !carries => {
-                Ctr32BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
-                    .unchecked_apply_keystream_inout(data);
-            }
-            CounterWidth::Bits128 => {
+            CounterWidth::Bits128 if carries => {
                 Ctr128BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
                     .unchecked_apply_keystream_inout(data);
             }
-            CounterWidth::Bits64 => {
+            CounterWidth::Bits64 if carries => {
                 Ctr64BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
                     .unchecked_apply_keystream_inout(data);
             }
-            CounterWidth::Bits32 => {
+            // Without a carry out of the low 32 bits all widths are one, and the crate's narrowest is
+            // its fastest.
+            _ => {
                 Ctr32BE::from_core(CtrCore::inner_iv_init(&self.0, &start.into()))
                     .unchecked_apply_keystream_inout(data);
             }
@@ -167,15 +163,11 @@ fn steps<'i, 'o>(start: Block, data: Data<'i, 'o>) -> impl Iterator<Item = (Bloc
     let mut start = start;
     std::iter::from_fn(move || {
         let data = rest.take().filter(|data| !data.is_empty())?;
-        let (step, left) = {
-            let bytes = data.len().min(STEP_BYTES);
-            data.split_at(bytes)
-        };
+        let bytes = data.len().min(STEP_BYTES);
+        let (step, left) = data.split_at(bytes);
         rest = Some(left);
         let here = start;
-        let low = u32::from_be_bytes([here[12], here[13], here[14], here[15]]);
-        let next = low.wrapping_add((STEP_BYTES / BLOCK_BYTES) as u32);
-        start[12..].copy_from_slice(&next.to_be_bytes());
+        start = later(here, (STEP_BYTES / BLOCK_BYTES) as u32);
         Some((here, step))
     })
 }

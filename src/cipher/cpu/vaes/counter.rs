@@ -4,7 +4,7 @@
 //! a byte shuffle. A register adds 64 (or 32) bits without carry into the rest of the block, so a
 //! 128-bit counter is cut where its low half wraps.
 
-use super::aes::{Nothing, encrypt_rounds, wide_keys};
+use super::aes::{Nothing, WideKeys, encrypt_rounds, wide_keys};
 use super::schedule::Keys;
 use super::{GROUP, Isa, Task, Wide};
 use crate::cipher::Block;
@@ -120,36 +120,46 @@ fn cipher<I: Isa, const ROUNDS: usize>(
     data: Data<'_, '_>,
 ) {
     let keys = wide_keys::<I::Wide>(isa, keys);
-    let step = I::Wide::BYTES;
+    let group = GROUP * I::Wide::BYTES;
     let mut left = data.len();
     let (mut from, mut to) = data.into_raw();
-    while left >= GROUP * step {
-        let mut stream = counter.take::<GROUP>(isa);
-        encrypt_rounds::<_, ROUNDS, GROUP>(&mut stream, &keys, &mut Nothing);
-        for (index, stream) in stream.into_iter().enumerate() {
-            // SAFETY: a whole group is left, readable at `from` and writable at `to`.
-            unsafe {
-                let text = I::Wide::load(isa, from.add(index * step));
-                let done = stream.enc_last(keys[ROUNDS].xor(text));
-                done.store(to.add(index * step));
-            }
+    while left >= group {
+        // SAFETY: a whole group is left, readable at `from` and writable at `to`.
+        unsafe {
+            cipher_up_to_group::<I, ROUNDS>(isa, &keys, &mut counter, (from, to), group);
+            (from, to) = (from.add(group), to.add(group));
         }
-        left -= GROUP * step;
-        // SAFETY: a whole group was left.
-        (from, to) = unsafe { (from.add(GROUP * step), to.add(GROUP * step)) };
+        left -= group;
     }
     if left > 0 {
-        let mut stream = counter.take::<GROUP>(isa);
-        encrypt_rounds::<_, ROUNDS, GROUP>(&mut stream, &keys, &mut Nothing);
-        for (index, stream) in stream.into_iter().enumerate() {
-            let at = index * step;
-            if at < left {
-                // SAFETY: `left - at` bytes are left from here, and no more are touched.
-                unsafe {
-                    let text = I::Wide::load_up_to(isa, from.add(at), left - at);
-                    let done = stream.enc_last(keys[ROUNDS].xor(text));
-                    done.store_up_to(to.add(at), left - at);
-                }
+        // SAFETY: `left` bytes are left, readable at `from` and writable at `to`.
+        unsafe { cipher_up_to_group::<I, ROUNDS>(isa, &keys, &mut counter, (from, to), left) };
+    }
+}
+
+/// Ciphers `bytes`, at most a group.
+///
+/// # Safety
+/// `bytes` bytes are readable at `from` and writable at `to`.
+#[inline(always)]
+pub(super) unsafe fn cipher_up_to_group<I: Isa, const ROUNDS: usize>(
+    isa: I,
+    keys: &WideKeys<I::Wide>,
+    counter: &mut Counter<I::Wide>,
+    (from, to): (*const u8, *mut u8),
+    bytes: usize,
+) {
+    let step = I::Wide::BYTES;
+    let mut blocks = counter.take::<GROUP>(isa);
+    encrypt_rounds::<_, ROUNDS, GROUP>(&mut blocks, keys, &mut Nothing);
+    for (index, stream) in blocks.into_iter().enumerate() {
+        let at = index * step;
+        if at < bytes {
+            // SAFETY: `bytes - at` bytes are left from here, and no more are touched.
+            unsafe {
+                let text = I::Wide::load_up_to(isa, from.add(at), bytes - at);
+                let done = stream.enc_last(keys[ROUNDS].xor(text));
+                done.store_up_to(to.add(at), bytes - at);
             }
         }
     }

@@ -4,12 +4,12 @@
 //! ciphertext: when encrypting the group before, when decrypting the same one.
 
 use super::aes::{Between, Nothing, OneBlock, WideKeys, encrypt_rounds, wide_keys};
-use super::counter::Counter;
+use super::counter::{Counter, cipher_up_to_group};
 use super::ghash::{Hash, MakePowers, Multiply, Powers, Sum, hash_up_to_group};
 use super::schedule::Schedule;
 use super::{GROUP, Isa, Task, Wide};
 use crate::cipher::Block;
-use crate::cipher::cpu::{Data, GcmKeyed, after, length_block};
+use crate::cipher::cpu::{Data, GcmKeyed, later, length_block};
 use crate::secret::Secret;
 
 /// A key of `ROUNDS` rounds with its powers of H.
@@ -109,7 +109,7 @@ impl<I: Isa, const ROUNDS: usize> Gcm<I, ROUNDS> {
     fn whole<const ENCRYPT: bool>(&self, j0: Block, data: Data<'_, '_>) -> Block {
         let mut tag = [0; 16];
         self.isa.run(Whole {
-            message: self.message::<ENCRYPT>(after(j0), data),
+            message: self.message::<ENCRYPT>(later(j0, 1), data),
             j0,
             tag: &mut tag,
         });
@@ -185,7 +185,7 @@ impl<const ROUNDS: usize, const ENCRYPT: bool> Message<'_, '_, '_, ROUNDS, ENCRY
                         sum =
                             step::<I, ROUNDS>(isa, keys, self.powers, &mut counter, place, hashed);
                     }
-                    None => rest::<I, ROUNDS>(isa, keys, &mut counter, place, group),
+                    None => cipher_up_to_group::<I, ROUNDS>(isa, keys, &mut counter, place, group),
                 }
             }
             behind = Some(to);
@@ -202,7 +202,7 @@ impl<const ROUNDS: usize, const ENCRYPT: bool> Message<'_, '_, '_, ROUNDS, ENCRY
                 if !ENCRYPT {
                     sum = hash_up_to_group(isa, self.powers, sum, from, left);
                 }
-                rest::<I, ROUNDS>(isa, keys, &mut counter, (from, to), left);
+                cipher_up_to_group::<I, ROUNDS>(isa, keys, &mut counter, (from, to), left);
                 if ENCRYPT {
                     sum = hash_up_to_group(isa, self.powers, sum, to, left);
                 }
@@ -273,33 +273,5 @@ impl<I: Isa> Between for Hashing<I> {
             text = text.xor(self.state);
         }
         self.sum = self.sum.plus(text, factor);
-    }
-}
-
-/// Ciphers `bytes`, at most a group.
-///
-/// # Safety
-/// `bytes` bytes are readable at `from` and writable at `to`.
-#[inline(always)]
-unsafe fn rest<I: Isa, const ROUNDS: usize>(
-    isa: I,
-    keys: &WideKeys<I::Wide>,
-    counter: &mut Counter<I::Wide>,
-    (from, to): (*const u8, *mut u8),
-    bytes: usize,
-) {
-    let step = I::Wide::BYTES;
-    let mut blocks = counter.take::<GROUP>(isa);
-    encrypt_rounds::<_, ROUNDS, GROUP>(&mut blocks, keys, &mut Nothing);
-    for (index, stream) in blocks.into_iter().enumerate() {
-        let at = index * step;
-        if at < bytes {
-            // SAFETY: `bytes - at` bytes are left from here, and no more are touched.
-            unsafe {
-                let text = I::Wide::load_up_to(isa, from.add(at), bytes - at);
-                let done = stream.enc_last(keys[ROUNDS].xor(text));
-                done.store_up_to(to.add(at), bytes - at);
-            }
-        }
     }
 }

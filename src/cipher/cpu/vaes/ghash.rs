@@ -136,7 +136,7 @@ fn multiply<W: Wide>(isa: W::Isa, a: W, b: W) -> W {
     Sum::of(a, b).reduced(isa)
 }
 
-/// Hashes `bytes`, at most a group, into the state; what is missing of the last block is zero.
+/// Hashes `bytes`, at least one and at most a group, into the state; what is missing of the last block is zero.
 ///
 /// # Safety
 /// `from` is readable for `bytes` bytes.
@@ -148,6 +148,7 @@ pub(super) unsafe fn hash_up_to_group<I: Isa>(
     from: *const u8,
     bytes: usize,
 ) -> I::Wide {
+    debug_assert!(bytes > 0);
     let factors = powers.for_last::<I>(bytes.div_ceil(16));
     let mut at = 0;
     let mut sum = Sum::zero(isa);
@@ -162,11 +163,7 @@ pub(super) unsafe fn hash_up_to_group<I: Isa>(
         state = I::Wide::broadcast(isa, &[0; 16]);
         at += I::Wide::BYTES;
     }
-    if bytes == 0 {
-        state
-    } else {
-        sum.reduced(isa).folded()
-    }
+    sum.reduced(isa).folded()
 }
 
 /// GHASH over some bytes.

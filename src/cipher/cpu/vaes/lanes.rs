@@ -239,15 +239,15 @@ fn store_chains<I: Isa>(lanes: &mut Lanes, chains: [I::Wide; GROUP]) {
 }
 
 /// Round keys by lane: in registers when all lanes share them, in memory otherwise.
-struct LaneKeys<I: Isa, const SHARED: bool> {
+struct LaneKeys<'a, I: Isa, const SHARED: bool> {
     isa: I,
     shared: WideKeys<I::Wide>,
-    each: *const [[u128; MOST]; 15],
+    each: &'a [[u128; MOST]; 15],
 }
 
-impl<I: Isa, const SHARED: bool> LaneKeys<I, SHARED> {
+impl<'a, I: Isa, const SHARED: bool> LaneKeys<'a, I, SHARED> {
     #[inline(always)]
-    fn new(isa: I, lanes: &Lanes) -> Self {
+    fn new(isa: I, lanes: &'a Lanes) -> Self {
         let mut shared = [I::Wide::broadcast(isa, &lanes.chains[0]); 15];
         for (wide, row) in shared.iter_mut().zip(lanes.keys.iter()) {
             *wide = I::Wide::broadcast(isa, &row[0].to_ne_bytes());
@@ -255,7 +255,7 @@ impl<I: Isa, const SHARED: bool> LaneKeys<I, SHARED> {
         LaneKeys {
             isa,
             shared,
-            each: &raw const *lanes.keys,
+            each: &lanes.keys,
         }
     }
 
@@ -264,8 +264,7 @@ impl<I: Isa, const SHARED: bool> LaneKeys<I, SHARED> {
         if SHARED {
             self.shared[round]
         } else {
-            // SAFETY: made from the lanes, which outlive it and whose keys nobody writes meanwhile.
-            let keys = unsafe { &(&*self.each)[round][group * I::Wide::BLOCKS..] };
+            let keys = &self.each[round][group * I::Wide::BLOCKS..];
             // SAFETY: as many keys as the register has blocks.
             unsafe { I::Wide::load(self.isa, keys.as_ptr().cast()) }
         }
@@ -275,7 +274,7 @@ impl<I: Isa, const SHARED: bool> LaneKeys<I, SHARED> {
 /// One AES encryption in every lane, under its own key.
 #[inline(always)]
 fn encrypt_lanes<I: Isa, const ROUNDS: usize, const SHARED: bool>(
-    keys: &LaneKeys<I, SHARED>,
+    keys: &LaneKeys<'_, I, SHARED>,
     state: &mut [I::Wide; GROUP],
     between: &mut impl Between,
 ) {
