@@ -16,7 +16,7 @@ use sha2::Sha512;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::cpu::{Data, GcmKeyed, Kernel};
+use super::cpu::{Data, GcmKeyed, Kernel, Message};
 use super::gcm::initial_counter;
 use super::{Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
@@ -126,14 +126,21 @@ impl Cobblestone {
     /// Encrypts the chunks from number `first` on; `out` has room for every chunk's tag. The last
     /// part of an object ends with a short chunk, which may be empty.
     pub fn encrypt(&self, first: u64, last: bool, plain: &[u8], out: &mut [u8]) {
-        let full = plain.len() / CHUNK_BYTES;
-        let chunks = full + usize::from(last);
-        for index in 0..chunks {
-            let plain = &plain[index * CHUNK_BYTES..plain.len().min((index + 1) * CHUNK_BYTES)];
-            let start = index * SEALED_CHUNK_BYTES;
-            let sealed = &mut out[start..start + plain.len() + TAG_BYTES];
-            self.encrypt_chunk(first + index as u64, plain, sealed);
-        }
+        let chunks = plain.len() / CHUNK_BYTES + usize::from(last);
+        let mut rest = (plain, out);
+        let mut messages = (first..).take(chunks).map_while(|number| {
+            let (plain, out) = std::mem::take(&mut rest);
+            let (plain, more) = plain.split_at(plain.len().min(CHUNK_BYTES));
+            let (body, out) = out.split_at_mut(plain.len());
+            let (tag, out) = out.split_first_chunk_mut()?;
+            rest = (more, out);
+            Some(Message {
+                j0: self.counter(number),
+                data: Data::new(plain, body).ok()?,
+                tag,
+            })
+        });
+        self.key.encrypt_messages(&mut messages);
     }
 
     /// Opens the chunks of a part in place and closes the gaps their tags leave; returns the
@@ -154,13 +161,6 @@ impl Cobblestone {
             plain += length;
         }
         Ok(plain)
-    }
-
-    fn encrypt_chunk(&self, number: u64, plain: &[u8], sealed: &mut [u8]) {
-        let (body, tag) = sealed.split_at_mut(plain.len());
-        if let Ok(data) = Data::new(plain, body) {
-            tag.copy_from_slice(&self.key.encrypt_whole(self.counter(number), data));
-        }
     }
 
     /// Of a forged chunk nothing is left.

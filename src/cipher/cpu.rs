@@ -85,11 +85,14 @@ pub trait GcmKeyed: Send + Sync {
     fn encrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>);
     /// The reverse: hashes the ciphertext and decrypts it.
     fn decrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>);
-    /// Encrypts a message of its own, whose counter blocks follow `j0`; returns its tag.
-    fn encrypt_whole(&self, j0: Block, mut data: Data<'_, '_>) -> Block {
-        let mut state = [0; BLOCK_BYTES];
-        self.encrypt(later(j0, 1), &mut state, data.reborrow());
-        self.tag(j0, state, data.len() as u64)
+    /// Encrypts messages of their own and writes their tags. The end of one overlaps the begin of
+    /// the next, where a kernel can do that.
+    fn encrypt_messages<'m>(&self, messages: &mut dyn Iterator<Item = Message<'m>>) {
+        for Message { j0, mut data, tag } in messages {
+            let mut state = [0; BLOCK_BYTES];
+            self.encrypt(later(j0, 1), &mut state, data.reborrow());
+            *tag = self.tag(j0, state, data.len() as u64);
+        }
     }
     /// Decrypts a message of its own; returns the tag that it should have.
     fn decrypt_whole(&self, j0: Block, mut data: Data<'_, '_>) -> Block {
@@ -126,6 +129,16 @@ pub(super) fn length_block(aad_bytes: u64, bytes: u64) -> Block {
 /// XOR of two blocks.
 pub(super) fn xor(a: Block, b: Block) -> Block {
     (u128::from_ne_bytes(a) ^ u128::from_ne_bytes(b)).to_ne_bytes()
+}
+
+/// A message of GCM without AAD.
+pub struct Message<'a> {
+    /// Its counter block 0; the text starts at the one after it.
+    pub j0: Block,
+    /// Its bytes.
+    pub data: Data<'a, 'a>,
+    /// Room for its tag.
+    pub tag: &'a mut Block,
 }
 
 /// One stream of CBC encryption, in whole blocks.

@@ -17,6 +17,7 @@ mod counter;
 mod gcm;
 mod ghash;
 mod lanes;
+mod messages;
 mod schedule;
 
 use super::{CbcStream, CounterWidth, Data, GcmKeyed, Kernel, Keyed, RoundKeys, check_key_length};

@@ -3,13 +3,14 @@
 //! While the AES units work on one group of counter blocks, the multipliers hash another group of
 //! ciphertext: when encrypting the group before, when decrypting the same one.
 
-use super::aes::{Between, Nothing, OneBlock, WideKeys, encrypt_rounds, wide_keys};
+use super::aes::{Between, OneBlock, WideKeys, encrypt_rounds, wide_keys};
 use super::counter::{Counter, cipher_up_to_group};
 use super::ghash::{Hash, MakePowers, Multiply, Powers, Sum, hash_up_to_group};
+use super::messages::{End, Seal};
 use super::schedule::Schedule;
 use super::{GROUP, Isa, Task, Wide};
 use crate::cipher::Block;
-use crate::cipher::cpu::{Data, GcmKeyed, later, length_block};
+use crate::cipher::cpu::{Data, GcmKeyed, Message, later};
 use crate::secret::Secret;
 
 /// A key of `ROUNDS` rounds with its powers of H.
@@ -52,24 +53,34 @@ impl<I: Isa, const ROUNDS: usize> GcmKeyed for Gcm<I, ROUNDS> {
 
     fn encrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>) {
         self.isa.run(Part {
-            message: self.message::<true>(start, data),
+            stretch: self.stretch::<true>(start, data),
             state,
         });
     }
 
     fn decrypt(&self, start: Block, state: &mut Block, data: Data<'_, '_>) {
         self.isa.run(Part {
-            message: self.message::<false>(start, data),
+            stretch: self.stretch::<false>(start, data),
             state,
         });
     }
 
-    fn encrypt_whole(&self, j0: Block, data: Data<'_, '_>) -> Block {
-        self.whole::<true>(j0, data)
+    fn encrypt_messages<'m>(&self, messages: &mut dyn Iterator<Item = Message<'m>>) {
+        self.isa.run(Seal::<ROUNDS> {
+            schedule: &self.schedule,
+            powers: &self.powers,
+            messages,
+        });
     }
 
     fn decrypt_whole(&self, j0: Block, data: Data<'_, '_>) -> Block {
-        self.whole::<false>(j0, data)
+        let mut tag = [0; 16];
+        self.isa.run(Whole {
+            stretch: self.stretch::<false>(later(j0, 1), data),
+            j0,
+            tag: &mut tag,
+        });
+        tag
     }
 
     fn h(&self) -> &Block {
@@ -84,7 +95,7 @@ impl<I: Isa, const ROUNDS: usize> GcmKeyed for Gcm<I, ROUNDS> {
 }
 
 /// What is to be ciphered and hashed.
-struct Message<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
+struct Stretch<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
     schedule: &'a Schedule,
     powers: &'a Powers,
     /// Its first counter block.
@@ -93,33 +104,23 @@ struct Message<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
 }
 
 impl<I: Isa, const ROUNDS: usize> Gcm<I, ROUNDS> {
-    fn message<'i, 'o, const ENCRYPT: bool>(
+    fn stretch<'i, 'o, const ENCRYPT: bool>(
         &self,
         start: Block,
         data: Data<'i, 'o>,
-    ) -> Message<'_, 'i, 'o, ROUNDS, ENCRYPT> {
-        Message {
+    ) -> Stretch<'_, 'i, 'o, ROUNDS, ENCRYPT> {
+        Stretch {
             schedule: &self.schedule,
             powers: &self.powers,
             start,
             data,
         }
     }
-
-    fn whole<const ENCRYPT: bool>(&self, j0: Block, data: Data<'_, '_>) -> Block {
-        let mut tag = [0; 16];
-        self.isa.run(Whole {
-            message: self.message::<ENCRYPT>(later(j0, 1), data),
-            j0,
-            tag: &mut tag,
-        });
-        tag
-    }
 }
 
 /// A part of a message, hashed on from a state.
 struct Part<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
-    message: Message<'a, 'i, 'o, ROUNDS, ENCRYPT>,
+    stretch: Stretch<'a, 'i, 'o, ROUNDS, ENCRYPT>,
     state: &'a mut Block,
 }
 
@@ -128,42 +129,35 @@ impl<I: Isa, const ROUNDS: usize, const ENCRYPT: bool> Task<I>
 {
     #[inline(always)]
     fn go(self, isa: I) {
-        let keys = wide_keys::<I::Wide>(isa, &self.message.schedule.encrypt);
+        let keys = wide_keys::<I::Wide>(isa, &self.stretch.schedule.encrypt);
         let state = I::Wide::alone(isa, self.state).reversed();
-        let state = self.message.cipher(isa, &keys, state);
+        let state = self.stretch.cipher(isa, &keys, state);
         *self.state = state.reversed().first();
     }
 }
 
-/// A whole message with its tag. What follows the last ciphertext block costs no call of its own,
-/// which counts in messages as short as cobblestone's chunks.
-struct Whole<'a, 'i, 'o, const ROUNDS: usize, const ENCRYPT: bool> {
-    message: Message<'a, 'i, 'o, ROUNDS, ENCRYPT>,
+/// A whole message to be opened, with the tag that it should have. What follows the last ciphertext
+/// block costs no call of its own, which counts in messages as short as cobblestone's chunks.
+struct Whole<'a, 'i, 'o, const ROUNDS: usize> {
+    stretch: Stretch<'a, 'i, 'o, ROUNDS, false>,
     j0: Block,
     tag: &'a mut Block,
 }
 
-impl<I: Isa, const ROUNDS: usize, const ENCRYPT: bool> Task<I>
-    for Whole<'_, '_, '_, ROUNDS, ENCRYPT>
-{
+impl<I: Isa, const ROUNDS: usize> Task<I> for Whole<'_, '_, '_, ROUNDS> {
     #[inline(always)]
     fn go(self, isa: I) {
-        let keys = wide_keys::<I::Wide>(isa, &self.message.schedule.encrypt);
-        let mut mask = [I::Wide::broadcast(isa, &self.j0)];
-        encrypt_rounds::<_, ROUNDS, 1>(&mut mask, &keys, &mut Nothing);
-        let mask = mask[0].enc_last(keys[ROUNDS]);
-        let (powers, bytes) = (self.message.powers, self.message.data.len() as u64);
+        let keys = wide_keys::<I::Wide>(isa, &self.stretch.schedule.encrypt);
+        let bytes = self.stretch.data.len();
+        let end = End::new::<ROUNDS>(isa, &keys, (&self.j0, bytes, self.tag));
+        let powers = self.stretch.powers;
         let zero = I::Wide::broadcast(isa, &[0; 16]);
-        let state = self.message.cipher(isa, &keys, zero);
-        let lengths = I::Wide::alone(isa, &length_block(0, bytes)).reversed();
-        // SAFETY: behind the last power stand zeroes, a register's worth in all.
-        let h = unsafe { I::Wide::load(isa, powers.for_last::<I>(1)) };
-        let sum = Sum::zero(isa).plus(state.xor(lengths), h).reduced(isa);
-        *self.tag = sum.reversed().xor(mask).first();
+        let sum = self.stretch.cipher(isa, &keys, zero);
+        end.finish(isa, powers, sum);
     }
 }
 
-impl<const ROUNDS: usize, const ENCRYPT: bool> Message<'_, '_, '_, ROUNDS, ENCRYPT> {
+impl<const ROUNDS: usize, const ENCRYPT: bool> Stretch<'_, '_, '_, ROUNDS, ENCRYPT> {
     /// Ciphers everything, and hashes the ciphertext on from `state`.
     #[inline(always)]
     fn cipher<I: Isa>(self, isa: I, keys: &WideKeys<I::Wide>, state: I::Wide) -> I::Wide {
@@ -217,7 +211,7 @@ impl<const ROUNDS: usize, const ENCRYPT: bool> Message<'_, '_, '_, ROUNDS, ENCRY
 /// # Safety
 /// A group is readable at `from` and at `hashed`, and writable at `to`.
 #[inline(always)]
-unsafe fn step<I: Isa, const ROUNDS: usize>(
+pub(super) unsafe fn step<I: Isa, const ROUNDS: usize>(
     isa: I,
     keys: &WideKeys<I::Wide>,
     powers: &Powers,
