@@ -16,9 +16,11 @@ pub mod cpu;
 pub mod ctr;
 pub mod decrypt;
 pub mod encrypt;
+pub mod fixsliced;
 pub mod gcm;
 pub mod layout;
 mod mode;
+pub mod offload;
 
 use crate::fault::{Code, Fault, Result};
 

@@ -5,9 +5,17 @@
 //! a queue to threads of its own. Memory comes from `buffers`; what a part still allocates is the
 //! channel of its answer and the state of its checksum, a few hundred bytes. This room knows modes and buffers, no jobs, keys or stores.
 
+#[cfg(feature = "gpu")]
+pub mod both;
+#[cfg(feature = "gpu")]
+mod calibrate;
+pub mod choose;
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod lanes;
 mod meter;
+mod start;
 
 use std::sync::Arc;
 
@@ -15,6 +23,7 @@ use sha2::Sha256;
 use tokio::sync::oneshot;
 
 pub use self::meter::Spent;
+pub use self::start::{Choice, Setup, start};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Running};
 use crate::cipher::decrypt::Opened;
@@ -96,6 +105,8 @@ pub struct Encrypted {
     pub mark: Mark,
     /// The running checksum: a GCM tag still has to go through it.
     pub checksum: Running,
+    /// Whether a GPU made it.
+    pub by_gpu: bool,
 }
 
 /// A place where [`Work`] gets done.

@@ -158,6 +158,8 @@ codes! {
     // The worker's own world
     Settings = "invalid_settings", Permanent, 78,
         "see the settings table in README.md";
+    GpuUnavailable = "gpu_unavailable", Dependency, 69,
+        "check driver and device (`vulkaninfo`, `nvidia-smi`), or let the engine be `auto` or `cpu`";
     BrokerDown = "broker_down", Dependency, 69,
         "RabbitMQ does not answer: check `amqp.urls`, credentials and TLS";
     TopologyMissing = "topology_missing", Permanent, 78,

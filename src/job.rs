@@ -127,6 +127,9 @@ pub struct Encryption {
     /// Context bytes bound into a cobblestone object: base64, at most 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cobblestone_context: Option<Base64>,
+    /// Keeps the key off GPUs: the CPU ciphers this object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cpu_only: bool,
 }
 
 /// The AES modes a producer can ask for.

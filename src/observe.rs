@@ -8,6 +8,7 @@ pub mod logging;
 pub mod metrics;
 
 pub use metrics::{
-    budget, bytes_ciphered, events_unrouted, gate, is_consuming, job_ended, job_failed,
-    job_recognised, jobs_running, source_resumed, upload_aborted,
+    budget, bytes_ciphered, engine_bytes, engine_rates, events_unrouted, gate, gpu_retired,
+    is_consuming, job_ended, job_failed, job_recognised, jobs_running, source_resumed,
+    upload_aborted,
 };

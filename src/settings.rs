@@ -128,6 +128,14 @@ pub struct Engine {
     pub pin: bool,
     /// The CPU kernel by name; the fastest one when `None`.
     pub kernel: Option<String>,
+    /// Whether all that a GPU made is computed again, and not a sample.
+    pub verify_all: bool,
+    /// Threads that serve a GPU; by the cores when 0.
+    pub gpu_threads: usize,
+    /// Bytes of text in each slot of a GPU's ring.
+    pub gpu_slot_bytes: usize,
+    /// How long a batch may take on a GPU, in seconds.
+    pub gpu_timeout_seconds: u64,
 }
 
 /// Engines that can be asked for.
@@ -138,6 +146,8 @@ pub enum EngineChoice {
     Auto,
     /// CPU only.
     Cpu,
+    /// The GPU, for all that it can do.
+    Gpu,
 }
 
 /// `[log]`

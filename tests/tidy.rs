@@ -31,7 +31,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["buffers", "cipher", "fault", "job", "settings", "store"],
     ),
     ("source", &["buffers", "fault", "job", "observe", "store"]),
-    ("engine", &["buffers", "checksum", "cipher", "fault"]),
+    (
+        "engine",
+        &[
+            "buffers", "checksum", "cipher", "fault", "observe", "secret",
+        ],
+    ),
     (
         "sink",
         &["buffers", "checksum", "fault", "job", "observe", "store"],

@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 
 use super::cpu::{Data, GcmKeyed, Kernel, Message};
 use super::gcm::initial_counter;
-use super::{Block, TAG_BYTES, decrypt_failed};
+use super::offload::DeviceKey;
+use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
 
@@ -62,6 +63,7 @@ impl Salt {
 /// The derived keys of one object.
 pub struct Cobblestone {
     key: Box<dyn GcmKeyed>,
+    device_key: DeviceKey,
     base_nonce: [u8; NONCE_BYTES],
     header: [u8; HEADER_BYTES],
 }
@@ -93,10 +95,13 @@ impl Cobblestone {
         let mut header = [0; HEADER_BYTES];
         header[..SALT_BYTES].copy_from_slice(salt.bytes());
         header[SALT_BYTES..].copy_from_slice(commitment);
-        let key = kernel.gcm(&Secret::new(message_key.to_vec()))?;
+        let message_key = Secret::new(message_key.to_vec());
+        let device_key = DeviceKey::new(&message_key);
+        let key = kernel.gcm(&message_key)?;
         let base_nonce = std::array::from_fn(|index| nonce[index]);
         Ok(Cobblestone {
             key,
+            device_key,
             base_nonce,
             header,
         })
@@ -175,8 +180,34 @@ impl Cobblestone {
         Ok(())
     }
 
+    /// The tag of a chunk's ciphertext.
+    pub(super) fn tag(&self, number: u64, ciphertext: &[u8]) -> Block {
+        let mut sum = [0; BLOCK_BYTES];
+        self.key.ghash(&mut sum, ciphertext);
+        self.key
+            .tag(self.counter(number), sum, ciphertext.len() as u64)
+    }
+
+    /// Checks the tag of a chunk that is not opened yet.
+    pub(super) fn check(&self, number: u64, sealed: &[u8]) -> Result<()> {
+        let (ciphertext, tag) = sealed.split_at(sealed.len() - TAG_BYTES);
+        if bool::from(self.tag(number, ciphertext).ct_eq(tag)) {
+            Ok(())
+        } else {
+            Err(decrypt_failed())
+        }
+    }
+
+    pub(super) fn device_key(&self) -> &DeviceKey {
+        &self.device_key
+    }
+
+    pub(super) fn key(&self) -> &dyn GcmKeyed {
+        self.key.as_ref()
+    }
+
     /// J0 of a chunk: its nonce is the base nonce XOR its number.
-    fn counter(&self, number: u64) -> Block {
+    pub(super) fn counter(&self, number: u64) -> Block {
         let mut nonce = self.base_nonce;
         for (byte, n) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
             *byte ^= n;

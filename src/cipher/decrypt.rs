@@ -12,7 +12,10 @@ use crate::fault::Result;
 use crate::secret::Secret;
 
 /// Decrypts one object.
-pub struct Decryptor(Mode);
+pub struct Decryptor {
+    pub(super) mode: Mode,
+    pub(super) cpu_only: bool,
+}
 
 /// What decrypting a part gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub struct Opened {
 impl Decryptor {
     /// Takes the bytes as they are.
     pub fn plain() -> Decryptor {
-        Decryptor(Mode::Plain)
+        Decryptor::of(Mode::Plain)
     }
 
     /// aes-ctr from this counter block on.
@@ -37,17 +40,17 @@ impl Decryptor {
         key: &Secret,
         start: CounterStart,
     ) -> Result<Decryptor> {
-        Mode::ctr(kernel, key, start).map(Decryptor)
+        Mode::ctr(kernel, key, start).map(Decryptor::of)
     }
 
     /// aes-cbc-pkcs7 with this IV.
     pub fn cbc(kernel: &'static dyn Kernel, key: &Secret, iv: Block) -> Result<Decryptor> {
-        Mode::cbc(kernel, key, iv).map(Decryptor)
+        Mode::cbc(kernel, key, iv).map(Decryptor::of)
     }
 
     /// aes-gcm with this IV.
     pub fn gcm(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Decryptor> {
-        Mode::gcm(kernel, key, iv).map(Decryptor)
+        Mode::gcm(kernel, key, iv).map(Decryptor::of)
     }
 
     /// cobblestone, opened by the object's header.
@@ -58,12 +61,25 @@ impl Decryptor {
         context: &[u8],
     ) -> Result<Decryptor> {
         let object = Cobblestone::open(kernel, key, header, context)?;
-        Ok(Decryptor(Mode::Cobblestone(object)))
+        Ok(Decryptor::of(Mode::Cobblestone(object)))
+    }
+
+    fn of(mode: Mode) -> Decryptor {
+        Decryptor {
+            mode,
+            cpu_only: false,
+        }
+    }
+
+    /// The same, but its key never goes to a device.
+    #[must_use]
+    pub fn on_cpu_only(self, cpu_only: bool) -> Decryptor {
+        Decryptor { cpu_only, ..self }
     }
 
     /// The object's form.
     pub fn form(&self) -> Form {
-        self.0.form()
+        self.mode.form()
     }
 
     /// Decrypts, in place, the bytes of [`Form::read_range`] for one part.
@@ -75,9 +91,9 @@ impl Decryptor {
                 tag: None,
             })
         };
-        match &self.0 {
+        match &self.mode {
             Mode::Plain => opened(0..data.len(), Mark::None),
-            Mode::Ctr(key, start) => {
+            Mode::Ctr(key, start, _) => {
                 ctr::apply(key.as_ref(), *start, at.offset, (&mut *data).into());
                 opened(0..data.len(), Mark::None)
             }
@@ -93,13 +109,13 @@ impl Decryptor {
 
     /// Folds the mark of the next part into what the parts before it left.
     pub fn fold(&self, before: Mark, next: Mark) -> Mark {
-        self.0.fold(before, next)
+        self.mode.fold(before, next)
     }
 
     /// Accepts or refuses the whole, once every part was folded. Only then may anything of it be
     /// published.
     pub fn verify(&self, whole: Mark, tag: Option<[u8; TAG_BYTES]>) -> Result<()> {
-        let Mode::Gcm(gcm) = &self.0 else {
+        let Mode::Gcm(gcm) = &self.mode else {
             return Ok(());
         };
         let tag = tag.ok_or_else(decrypt_failed)?;

@@ -1,5 +1,7 @@
 //! One object's encryption: mode, key and IV bound together, part by part.
 
+use std::ops::Range;
+
 use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES, Salt};
 use super::cpu::{CbcStream, Data, Kernel};
 use super::ctr::{self, CounterStart};
@@ -15,9 +17,10 @@ const STEP_BYTES: usize = 256 * 1024;
 
 /// Encrypts one object. Not `Clone`, and made for one plaintext: its IV or salt serves once.
 pub struct Encryptor {
-    mode: Mode,
+    pub(super) mode: Mode,
     /// `None` for a copy.
     kernel: Option<&'static dyn Kernel>,
+    pub(super) cpu_only: bool,
 }
 
 /// One step of an object's encryption, to be done together with those of other objects.
@@ -40,6 +43,7 @@ impl Encryptor {
         Encryptor {
             mode: Mode::Plain,
             kernel: None,
+            cpu_only: false,
         }
     }
 
@@ -77,7 +81,14 @@ impl Encryptor {
         Encryptor {
             mode,
             kernel: Some(kernel),
+            cpu_only: false,
         }
+    }
+
+    /// The same, but its key never goes to a device.
+    #[must_use]
+    pub fn on_cpu_only(self, cpu_only: bool) -> Encryptor {
+        Encryptor { cpu_only, ..self }
     }
 
     /// The kernel that computes it (`none` for a copy).
@@ -118,7 +129,8 @@ impl Encryptor {
     ) -> Mark {
         let mut mark = if self.is_serial() { before } else { Mark::None };
         let mut rest = out;
-        for (at, plain) in steps(at, plain) {
+        for (at, range) in steps(at, plain.len()) {
+            let plain = &plain[range];
             let (out, left) = rest.split_at_mut(self.form().sealed_part_len(at, plain.len()));
             mark = self.step(at, mark, plain, out);
             let tag_bytes = if at.last { self.tag_bytes() } else { 0 };
@@ -136,7 +148,7 @@ impl Encryptor {
                 out.copy_from_slice(plain);
                 Mark::None
             }
-            Mode::Ctr(key, start) => {
+            Mode::Ctr(key, start, _) => {
                 if let Ok(data) = Data::new(plain, out) {
                     ctr::apply(key.as_ref(), *start, at.offset, data);
                 }
@@ -220,16 +232,16 @@ pub fn encrypt_together(steps: &mut [Step<'_>]) {
     }
 }
 
-/// Cuts a part into steps, each a part of its own. At least one.
-fn steps(at: PartAt, plain: &[u8]) -> impl Iterator<Item = (PartAt, &[u8])> {
-    let count = plain.len().div_ceil(STEP_BYTES).max(1);
+/// Cuts a part of so many bytes into steps, each a part of its own. At least one.
+pub(super) fn steps(at: PartAt, bytes: usize) -> impl Iterator<Item = (PartAt, Range<usize>)> {
+    let count = bytes.div_ceil(STEP_BYTES).max(1);
     (0..count).map(move |index| {
         let start = index * STEP_BYTES;
         let at = PartAt {
             offset: at.offset + start as u64,
             last: at.last && index + 1 == count,
         };
-        (at, &plain[start..plain.len().min(start + STEP_BYTES)])
+        (at, start..bytes.min(start + STEP_BYTES))
     })
 }
 

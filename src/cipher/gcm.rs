@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::cpu::{Data, GcmKeyed, Kernel, later, length_block, xor};
+use super::offload::DeviceKey;
 use super::{BLOCK_BYTES, Block, TAG_BYTES, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::secret::Secret;
@@ -29,6 +30,7 @@ pub struct Partial {
 /// One key with one IV.
 pub struct Gcm {
     key: Box<dyn GcmKeyed>,
+    device_key: DeviceKey,
     j0: Block,
 }
 
@@ -36,6 +38,7 @@ impl Gcm {
     /// A 12-byte IV is followed by the counter 1; any other length is hashed (SP 800-38D, section
     /// 7.1).
     pub fn new(kernel: &'static dyn Kernel, key: &Secret, iv: &[u8]) -> Result<Gcm> {
+        let device_key = DeviceKey::new(key);
         let key = kernel.gcm(key)?;
         let j0 = match <[u8; 12]>::try_from(iv) {
             Ok(iv) => initial_counter(iv),
@@ -49,7 +52,11 @@ impl Gcm {
                 sum
             }
         };
-        Ok(Gcm { key, j0 })
+        Ok(Gcm {
+            key,
+            device_key,
+            j0,
+        })
     }
 
     /// Encrypts `plain`, which stands at `offset` (a multiple of 16), and adds its ciphertext to
@@ -70,6 +77,21 @@ impl Gcm {
         self.key
             .decrypt(self.counter(offset), &mut partial.sum, data.into());
         partial
+    }
+
+    /// Adds ciphertext that a device made to the hash of what is right before it.
+    pub(super) fn hash(&self, before: Partial, ciphertext: &[u8]) -> Partial {
+        let mut partial = before.longer(ciphertext.len());
+        self.key.ghash(&mut partial.sum, ciphertext);
+        partial
+    }
+
+    pub(super) fn device_key(&self) -> &DeviceKey {
+        &self.device_key
+    }
+
+    pub(super) fn key(&self) -> &dyn GcmKeyed {
+        self.key.as_ref()
     }
 
     /// Puts the hash of a stretch and that of the stretch after it together.
@@ -100,7 +122,7 @@ impl Gcm {
     }
 
     /// The counter block of the plaintext at `offset`: the first one is J0 + 1, and 32 bits count.
-    fn counter(&self, offset: u64) -> Block {
+    pub(super) fn counter(&self, offset: u64) -> Block {
         let blocks = (offset / BLOCK_BYTES as u64) as u32;
         later(self.j0, blocks.wrapping_add(1))
     }

@@ -5,6 +5,7 @@ use super::cobblestone::Cobblestone;
 use super::cpu::{Kernel, Keyed};
 use super::ctr::CounterStart;
 use super::gcm::Gcm;
+use super::offload::DeviceKey;
 use super::{Block, Form, Mark};
 use crate::fault::Result;
 use crate::secret::Secret;
@@ -12,7 +13,7 @@ use crate::secret::Secret;
 /// One object's mode, key and IV.
 pub(super) enum Mode {
     Plain,
-    Ctr(Box<dyn Keyed>, CounterStart),
+    Ctr(Box<dyn Keyed>, CounterStart, DeviceKey),
     Cbc(Box<dyn Keyed>, Block),
     Gcm(Gcm),
     Cobblestone(Cobblestone),
@@ -24,7 +25,8 @@ impl Mode {
         key: &Secret,
         start: CounterStart,
     ) -> Result<Mode> {
-        Ok(Mode::Ctr(kernel.key(key)?, start))
+        let device_key = DeviceKey::new(key);
+        Ok(Mode::Ctr(kernel.key(key)?, start, device_key))
     }
 
     pub(super) fn cbc(kernel: &'static dyn Kernel, key: &Secret, iv: Block) -> Result<Mode> {

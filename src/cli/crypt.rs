@@ -24,8 +24,7 @@ use super::{show, start};
 use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
 use crate::cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
-use crate::engine::cpu::CpuEngine;
-use crate::engine::{self, Plaintext};
+use crate::engine::{self, Engine, Plaintext, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Mode;
 use crate::secret::Secret;
@@ -79,6 +78,18 @@ enum Choice {
     Auto,
     /// The CPU
     Cpu,
+    /// The GPU, for all that it can do
+    Gpu,
+}
+
+impl From<Choice> for engine::Choice {
+    fn from(choice: Choice) -> engine::Choice {
+        match choice {
+            Choice::Auto => engine::Choice::Auto,
+            Choice::Cpu => engine::Choice::Cpu,
+            Choice::Gpu => engine::Choice::Gpu,
+        }
+    }
 }
 
 fn mode(text: &str) -> std::result::Result<Mode, String> {
@@ -110,7 +121,7 @@ fn check_length(piece: &Piece, most_bytes: u64) -> Result<()> {
 
 /// What a run needs, besides its ciphers.
 struct Run {
-    engine: CpuEngine,
+    engine: Arc<dyn Engine>,
     reservation: Arc<Reservation>,
     lanes: usize,
     out: Out,
@@ -146,7 +157,11 @@ pub async fn run(options: Options, direction: Direction, json: bool) -> Result<E
     let input = Reader::open(&options.r#in).await?;
     let out = Out::open(&options.out).await?;
     let run = Run {
-        engine: CpuEngine::start(0, false)?,
+        engine: engine::start(&Setup {
+            choice: options.engine.into(),
+            ..Setup::default()
+        })
+        .map_err(|fault| fault.at("--engine"))?,
         reservation,
         lanes,
         out,
@@ -252,7 +267,7 @@ impl Run {
             .buffer(Form::buffer_bytes(PART_BYTES as u64));
         let cipher = Arc::clone(encryptor);
         engine::encrypt(
-            &self.engine,
+            self.engine.as_ref(),
             cipher,
             at,
             before,
@@ -278,7 +293,7 @@ impl Run {
             check_length(&piece, limit)?;
             let Piece { at, buffer } = piece;
             let (buffer, opened) =
-                engine::decrypt(&self.engine, Arc::clone(&decryptor), at, buffer).await?;
+                engine::decrypt(self.engine.as_ref(), Arc::clone(&decryptor), at, buffer).await?;
             Ok::<_, Fault>((at, buffer, opened))
         });
         let mut opened = Box::pin(work.buffered(self.lanes));

@@ -9,12 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::Aws;
 use crate::buffers::Pool;
 use crate::cipher::cpu::{self, Kernel};
-use crate::engine::cpu::CpuEngine;
+use crate::engine::{self, Choice, Engine, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::keys::Keys;
 use crate::pipeline::Pipeline;
 use crate::plan::Limits;
-use crate::settings::Settings;
+use crate::settings::{EngineChoice, Settings};
 use crate::sink;
 use crate::store::Stores;
 use crate::store::files::Access;
@@ -59,6 +59,25 @@ pub fn kernel(settings: &Settings) -> Result<&'static dyn Kernel> {
     }
 }
 
+/// The engine that these settings describe.
+fn engine(settings: &Settings) -> Result<Arc<dyn Engine>> {
+    let engine = &settings.engine;
+    let setup = Setup {
+        choice: match engine.choice {
+            EngineChoice::Auto => Choice::Auto,
+            EngineChoice::Cpu => Choice::Cpu,
+            EngineChoice::Gpu => Choice::Gpu,
+        },
+        threads: engine.threads,
+        pin: engine.pin,
+        verify_all: engine.verify_all,
+        gpu_threads: engine.gpu_threads,
+        gpu_slot_bytes: engine.gpu_slot_bytes,
+        gpu_limit: Duration::from_secs(engine.gpu_timeout_seconds),
+    };
+    engine::start(&setup).map_err(|fault| fault.at("engine.choice"))
+}
+
 /// The pipeline that these settings describe; files as `access` allows.
 pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
     let aws = Aws::default();
@@ -70,10 +89,7 @@ pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
             settings.worker.allow_kms_keys.clone(),
             settings.keyring.file.clone(),
         ),
-        engine: Arc::new(CpuEngine::start(
-            settings.engine.threads,
-            settings.engine.pin,
-        )?),
+        engine: engine(settings)?,
         kernel: kernel(settings)?,
         pool: Pool::new(settings.worker.budget_bytes),
         limits: Limits::from_settings(settings),

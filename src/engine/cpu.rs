@@ -28,6 +28,7 @@ pub struct CpuEngine {
     parts: Sender<Work>,
     serial: Sender<Work>,
     meter: Arc<Meter>,
+    threads: usize,
 }
 
 /// The ends of the queues that a thread takes from.
@@ -67,7 +68,20 @@ impl CpuEngine {
             parts,
             serial,
             meter,
+            threads,
         })
+    }
+}
+
+impl CpuEngine {
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Bytes that wait for it or are under way.
+    pub fn queued_bytes(&self) -> usize {
+        self.meter.queued_bytes()
     }
 }
 
@@ -85,6 +99,7 @@ impl Engine for CpuEngine {
             Work::Encrypt { cipher, .. } if cipher.is_serial() => &self.serial,
             _ => &self.parts,
         };
+        self.meter.queued(work.bytes());
         // A closed queue drops the work and with it the answer channel, which its caller sees.
         let _ = queue.send(work);
     }
@@ -113,8 +128,10 @@ impl Queues {
     fn batch(&self, first: Work, answers: &mut Vec<Answer>) {
         let (mut next, mut bytes) = (Some(first), 0);
         while let Some(work) = next {
-            bytes += work.bytes();
+            let these = work.bytes();
             answers.extend(survive(|| perform(work, &self.meter)));
+            self.meter.done(these);
+            bytes += these;
             let more = bytes < BATCH_BYTES && answers.len() < BATCH;
             next = more.then(|| self.parts.try_recv().ok()).flatten();
         }
@@ -185,6 +202,7 @@ pub(super) fn perform(work: Work, meter: &Meter) -> Answer {
                 out,
                 mark,
                 checksum,
+                by_gpu: false,
             };
             Answer::Sealed(done, sealed)
         }

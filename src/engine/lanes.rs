@@ -107,6 +107,7 @@ impl Serial {
             out: self.out,
             mark: self.mark,
             checksum: self.checksum,
+            by_gpu: false,
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Meter: what the engine's threads did, for whoever wants to know where the time went.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Running totals of all threads.
@@ -9,6 +9,7 @@ pub struct Meter {
     cipher_bytes: AtomicU64,
     cipher_nanos: AtomicU64,
     hash_nanos: AtomicU64,
+    queued_bytes: AtomicUsize,
 }
 
 /// What was done so far. Seconds are summed over threads.
@@ -20,9 +21,26 @@ pub struct Spent {
     pub cipher_seconds: f64,
     /// Time in checksums and hashes.
     pub hash_seconds: f64,
+    /// Bytes that a GPU ciphered.
+    pub gpu_bytes: u64,
 }
 
 impl Meter {
+    /// Work was queued.
+    pub(super) fn queued(&self, bytes: usize) {
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Queued work was done.
+    pub(super) fn done(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait or are under way.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
     /// Adds cipher work.
     pub(super) fn ciphered(&self, bytes: usize, time: Duration) {
         self.cipher_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -45,6 +63,7 @@ impl Meter {
             cipher_bytes: self.cipher_bytes.load(Ordering::Relaxed),
             cipher_seconds: seconds(&self.cipher_nanos),
             hash_seconds: seconds(&self.hash_nanos),
+            gpu_bytes: 0,
         }
     }
 }

@@ -22,6 +22,16 @@ struct FailureCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EngineName {
+    engine: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AbortResult {
     result: &'static str,
 }
@@ -41,6 +51,9 @@ struct Table {
     unrouted: Counter,
     recognised: Counter,
     gate: Gauge,
+    engine_bytes: Family<EngineName, Counter>,
+    engine_rates: Family<EngineName, Gauge>,
+    gpu_retired: Family<FailureKind, Counter>,
 }
 
 static TABLE: OnceLock<Table> = OnceLock::new();
@@ -76,6 +89,12 @@ impl Table {
                 "consuming",
                 "1 while jobs are taken, 0 while a dependency is down",
             ),
+            engine_bytes: add.metric("engine_bytes", "Bytes given to an engine"),
+            engine_rates: add.metric(
+                "engine_bytes_per_second",
+                "Measured rate of an engine, all cores or with copies",
+            ),
+            gpu_retired: add.metric("gpu_retired", "GPUs given up, by kind of failure"),
             seconds,
             registry,
         }
@@ -135,6 +154,28 @@ pub fn source_resumed() {
 /// An event was confirmed, but no queue was bound for it.
 pub fn events_unrouted() {
     table().unrouted.inc();
+}
+
+/// Work went to an engine: `cpu` or `gpu`.
+pub fn engine_bytes(engine: &'static str, bytes: u64) {
+    let name = EngineName { engine };
+    table().engine_bytes.get_or_create(&name).inc_by(bytes);
+}
+
+/// What the engines were measured to do, in bytes per second.
+pub fn engine_rates(cpu: f64, gpu: f64) {
+    for (engine, rate) in [("cpu", cpu), ("gpu", gpu)] {
+        let gauge = table().engine_rates.get_or_create(&EngineName { engine });
+        gauge.set(rate as i64);
+    }
+}
+
+/// A GPU is not used any more.
+pub fn gpu_retired(kind: &'static str) {
+    table()
+        .gpu_retired
+        .get_or_create(&FailureKind { kind })
+        .inc();
 }
 
 /// Whether jobs are taken.

@@ -139,7 +139,8 @@ impl Pipeline {
             label.salt = Some(Base64(salt.bytes().to_vec()).to_string());
             let context = context(encryption);
             return Ok((
-                Encryptor::cobblestone(kernel, secret, salt, context)?,
+                Encryptor::cobblestone(kernel, secret, salt, context)?
+                    .on_cpu_only(encryption.cpu_only),
                 Vec::new(),
                 label,
             ));
@@ -155,7 +156,7 @@ impl Pipeline {
             Mode::AesCbcPkcs7 => Encryptor::cbc(kernel, secret, block(&iv)?)?,
             _ => Encryptor::gcm(kernel, secret, &iv)?,
         };
-        Ok((encryptor, iv, label))
+        Ok((encryptor.on_cpu_only(encryption.cpu_only), iv, label))
     }
 
     async fn decryptor(
@@ -174,7 +175,7 @@ impl Pipeline {
             .as_ref()
             .map(|iv| iv.0.as_slice())
             .unwrap_or_default();
-        match encryption.mode {
+        let decryptor = match encryption.mode {
             Mode::AesCtr => Decryptor::ctr(kernel, secret, counter_start(encryption, iv)?),
             Mode::AesCbcPkcs7 => Decryptor::cbc(kernel, secret, block(iv)?),
             Mode::AesGcm => Decryptor::gcm(kernel, secret, iv),
@@ -187,7 +188,8 @@ impl Pipeline {
                     .ok_or_else(crate::cipher::decrypt_failed)?;
                 Decryptor::cobblestone(kernel, secret, header, context(encryption))
             }
-        }
+        };
+        decryptor.map(|decryptor| decryptor.on_cpu_only(encryption.cpu_only))
     }
 }
 

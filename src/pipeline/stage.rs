@@ -1,5 +1,6 @@
 //! Stage: the outputs of one job, from their beginning in their stores to their publication.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -36,6 +37,8 @@ pub(super) struct StagedOutput {
     pub checksum: Algorithm,
     label: Label,
     started: Instant,
+    /// Parts that the CPU and a GPU ciphered.
+    parts: [AtomicU64; 2],
     state: State,
 }
 
@@ -57,6 +60,13 @@ enum State {
 
 /// Checksums of the parts, by part number.
 type Sums = Vec<(i32, Checksum, u64)>;
+
+impl StagedOutput {
+    /// Counts a part, by who ciphered it.
+    pub(super) fn count(&self, by_gpu: bool) {
+        self.parts[usize::from(by_gpu)].fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Pipeline {
     /// Begins every output that was not published by an earlier attempt. The attempt is remembered
@@ -154,6 +164,7 @@ impl Pipeline {
             checksum,
             label,
             started: Instant::now(),
+            parts: Default::default(),
             state,
         })
     }
@@ -333,7 +344,7 @@ impl StagedOutput {
                     engine: output
                         .encryption
                         .as_ref()
-                        .map(|_| format!("{engine}/{}", self.encryptor.kernel())),
+                        .map(|_| ciphered_by(engine, self.encryptor.kernel(), &self.parts)),
                     seconds: Some(self.started.elapsed().as_secs_f64()),
                     checksum: whole(sums),
                 };
@@ -354,6 +365,15 @@ impl StagedOutput {
 }
 
 /// The checksum of the whole object. SHA-256 has none over parts.
+/// Engine and kernel, `gpu`, or both, by who ciphered the parts.
+fn ciphered_by(engine: &str, kernel: &str, parts: &[AtomicU64; 2]) -> String {
+    match parts.each_ref().map(|count| count.load(Ordering::Relaxed)) {
+        [_, 0] => format!("{engine}/{kernel}"),
+        [0, _] => "gpu".to_owned(),
+        _ => format!("{engine}/{kernel}+gpu"),
+    }
+}
+
 fn whole(sums: &mut Mutex<Sums>) -> Option<Checksum> {
     let sums = sums.get_mut().unwrap_or_else(PoisonError::into_inner);
     sums.sort_unstable_by_key(|(number, ..)| *number);

@@ -41,12 +41,14 @@ pub(super) fn encryption(spot: &Spot<'_>, end: End) -> Option<Encryption> {
         let cobblestone_context = f.optional("cobblestone_context", |s| {
             s.base64(limits::COBBLESTONE_CONTEXT_BYTES, Code::LimitExceeded)
         });
+        let cpu_only = f.optional("cpu_only", Spot::flag);
         Some(Encryption {
             mode: mode?,
             key: key?,
             iv,
             ctr_start,
             cobblestone_context,
+            cpu_only: cpu_only.unwrap_or(false),
         })
     })
 }

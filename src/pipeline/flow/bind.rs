@@ -101,7 +101,9 @@ impl<'a> Bind<'a> {
             mut out,
             mark,
             mut checksum,
+            by_gpu,
         } = encrypted;
+        self.staged.outputs[index].count(by_gpu);
         self.marks[index] = encryptor.fold(self.marks[index], mark);
         if at.last
             && let Some(tag) = encryptor.finish(self.marks[index])
