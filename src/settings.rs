@@ -5,6 +5,7 @@
 //! the environment; the AWS SDK reads its own `AWS_*` variables. Unknown keys are an error, never
 //! ignored.
 
+mod engine;
 mod memory;
 mod raw;
 

@@ -223,6 +223,8 @@ impl Gpu {
             let spawned = thread.spawn(move || server.serve());
             threads.push(spawned.map_err(|e| Failure::error(format!("no thread: {e}")))?);
         }
+        // Memory that could not be had is reported outside of the calls that asked for it.
+        device.failure().map_or(Ok(()), Err)?;
         Ok(Gpu {
             device,
             slot_bytes: options.slot_bytes,

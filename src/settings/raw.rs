@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Amqp, Engine, EngineChoice, Flavour, Keyring, Log, S3, Settings, Worker, memory};
+use super::engine::RawEngine;
+use super::{Amqp, Flavour, Keyring, Log, S3, Settings, Worker, memory};
 use crate::fault::{Code, Fault, Result};
 
 /// Flags that override a setting: `("worker.slots", "4")`.
@@ -68,19 +69,6 @@ struct RawS3 {
 #[serde(default, deny_unknown_fields)]
 struct RawKeyring {
     file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawEngine {
-    choice: Option<String>,
-    threads: Option<u64>,
-    pin: bool,
-    kernel: Option<String>,
-    verify: Option<String>,
-    gpu_threads: Option<u64>,
-    gpu_slot_bytes: Option<u64>,
-    gpu_timeout_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -326,41 +314,6 @@ impl RawS3 {
     }
 }
 
-impl RawEngine {
-    fn validate(self) -> Result<Engine> {
-        let choice = match self.choice.as_deref().unwrap_or("auto") {
-            "auto" => EngineChoice::Auto,
-            "cpu" => EngineChoice::Cpu,
-            "gpu" => EngineChoice::Gpu,
-            other => return Err(wrong("engine.choice", "auto, cpu or gpu", other)),
-        };
-        let verify_all = match self.verify.as_deref().unwrap_or("sample") {
-            "sample" => false,
-            "full" => true,
-            other => return Err(wrong("engine.verify", "sample or full", other)),
-        };
-        let slot = (16 << 20, 1 << 20, 64 << 20);
-        let slot = within(
-            "engine.gpu_slot_bytes",
-            self.gpu_slot_bytes,
-            slot.0,
-            slot.1,
-            slot.2,
-        )?;
-        let limit = self.gpu_timeout_seconds;
-        Ok(Engine {
-            choice,
-            threads: within("engine.threads", self.threads, 0, 0, 1024)? as usize,
-            pin: self.pin,
-            kernel: self.kernel.filter(|name| name != "auto"),
-            verify_all,
-            gpu_threads: within("engine.gpu_threads", self.gpu_threads, 0, 0, 64)? as usize,
-            gpu_slot_bytes: slot as usize,
-            gpu_timeout_seconds: within("engine.gpu_timeout_seconds", limit, 10, 1, 600)?,
-        })
-    }
-}
-
 impl RawLog {
     fn validate(self) -> Result<Log> {
         let json = match self.format.as_deref().unwrap_or("text") {
@@ -375,7 +328,13 @@ impl RawLog {
     }
 }
 
-fn within(setting: &str, value: Option<u64>, default: u64, least: u64, most: u64) -> Result<u64> {
+pub(super) fn within(
+    setting: &str,
+    value: Option<u64>,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64> {
     let value = value.unwrap_or(default);
     if (least..=most).contains(&value) {
         return Ok(value);
@@ -395,7 +354,7 @@ fn name(setting: &str, value: Option<String>, default: &str) -> Result<String> {
     Ok(value)
 }
 
-fn wrong(setting: &str, expected: &str, got: &str) -> Fault {
+pub(super) fn wrong(setting: &str, expected: &str, got: &str) -> Fault {
     Fault::new(Code::Settings, format!("expected {expected}, got {got}")).at(setting)
 }
 

@@ -35,6 +35,16 @@ fn kernels() -> Vec<&'static dyn Kernel> {
     cpu::all().to_vec()
 }
 
+#[test]
+fn every_kernel_passes_every_check() {
+    for kernel in kernels() {
+        for (name, check) in checks::CHECKS {
+            println!("{}: {name}", kernel.name());
+            check(kernel);
+        }
+    }
+}
+
 fn secret(key: &[u8]) -> Secret {
     Secret::new(key.to_vec())
 }

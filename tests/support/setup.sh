@@ -5,7 +5,7 @@
 #   tests/support/setup.sh lint     the linters of the files under deploy/
 #   tests/support/setup.sh bench    OpenSSL and ipsec-mb (x86), which are measured beside ours
 #   tests/support/setup.sh fuzz     cargo-fuzz
-#   tests/support/setup.sh test     the demo's, RabbitMQ, the Python oracle and linters, Garage, the AWS double
+#   tests/support/setup.sh test     the demo's, RabbitMQ, software Vulkan, the Python oracle and linters, Garage, the AWS double
 #
 # System packages come from apt (Debian, Ubuntu; sudo when not root); everything else goes into one cache
 # folder, ${XDG_CACHE_HOME:-$HOME/.cache}/ciphermill, which is shared by all checkouts and may be deleted.
@@ -165,9 +165,17 @@ lint_parts() {
   python_tools
 }
 
+# The first file that matches, or one that is not there.
+any() {
+  compgen -G "$1" | head -n 1 || echo /nonexistent
+}
+
 test_parts() {
   packages 'ffmpeg=ffmpeg' 'openssl=openssl' 'curl=curl' 'ps=procps' \
-    '/usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server'
+    '/usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server' \
+    "$(any '/usr/lib/*/libvulkan.so.1')=libvulkan1" \
+    "$(any '/usr/share/vulkan/icd.d/lvp_icd*.json')=mesa-vulkan-drivers" \
+    '/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json=vulkan-validationlayers'
   python_tools
   garage
   aws_double

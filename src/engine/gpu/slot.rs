@@ -174,7 +174,10 @@ impl Slot {
         if let Some(failure) = device.failure() {
             return Err(failure);
         }
-        polled.map_err(|e| Failure::timeout(format!("the device did not finish: {e}")))?;
+        polled.map_err(|error| match error {
+            wgpu::PollError::Timeout => Failure::timeout("a batch was not done in time"),
+            wgpu::PollError::WrongSubmissionIndex(..) => Failure::lost(error),
+        })?;
         // Another thread may have been the one to poll: it tells through the channel.
         for _ in 0..2 {
             match self.mapped.1.recv_timeout(limit) {

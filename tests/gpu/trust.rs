@@ -1,0 +1,175 @@
+//! Devices that are wrong, lost or too slow: each is found out, and every byte is right all the same.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ciphermill::engine::both::Both;
+use ciphermill::engine::cpu::CpuEngine;
+use ciphermill::engine::gpu::device::SHADER;
+use ciphermill::engine::gpu::{Options, Verify};
+use ciphermill::fault::Code;
+use futures_util::future::join_all;
+
+use super::{WHOLE, bytes, ctr, encrypt, forced, memory, options, others};
+
+const MIB: usize = 1 << 20;
+
+/// The shader with something exchanged.
+fn shader(from: &str, to: &str) -> Cow<'static, str> {
+    assert_eq!(
+        SHADER.matches(from).count(),
+        1,
+        "the shader has changed: {from}"
+    );
+    Cow::Owned(SHADER.replace(from, to))
+}
+
+/// What it writes, plus one bit in the blocks that `which` names.
+fn flipped(which: &str) -> Cow<'static, str> {
+    let right = "source[tile.first + block] ^ stream.a;";
+    let wrong = format!(
+        "source[tile.first + block] ^ stream.a ^ vec4(select(0u, 1u, {which}), 0u, 0u, 0u);"
+    );
+    shader(right, &wrong)
+}
+
+/// 100 objects; the device is asked for halfway, when some have gone through.
+async fn hundred(engine: &Both, halfway: impl FnOnce()) {
+    let memory = memory(64 * MIB).await;
+    let mut halfway = Some(halfway);
+    for round in 0..10u64 {
+        let objects: Vec<_> = (0..10)
+            .map(|index| bytes(100_000 + 977 * index, round * 10 + index as u64))
+            .collect();
+        let sealed = objects.iter().map(|plain| async {
+            let cipher = ctr(&plain[..32], [round as u8; 16]);
+            encrypt(engine, &memory, &cipher, WHOLE, plain).await
+        });
+        let sealed = join_all(sealed);
+        if round == 4
+            && let Some(halfway) = halfway.take()
+        {
+            halfway();
+        }
+        for (sealed, plain) in sealed.await.into_iter().zip(&objects) {
+            assert_eq!(
+                &sealed.out[..],
+                others::ctr(&plain[..32], [round as u8; 16], plain)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shader_that_is_wrong_does_not_pass_its_self_test() {
+    for (from, to) in [
+        ("0x3f3f3f3fu", "0x3f3f3f3eu"),
+        ("(w < add) & (width > 32u)", "false"),
+        (
+            "let key = tile.key * (2u * (ROUNDS + 1u));",
+            "let key = 2u;",
+        ),
+    ] {
+        let wrong = Options {
+            shader: shader(from, to),
+            ..options()
+        };
+        let fault = forced(wrong).map(|_| ()).expect_err("a wrong shader");
+        assert_eq!(fault.code, Code::GpuUnavailable, "{from}");
+        assert!(fault.message.contains("self-test"), "{fault}");
+    }
+    let broken = Options {
+        shader: shader("fn encrypt(", "fn encrypt!("),
+        ..options()
+    };
+    let fault = forced(broken).map(|_| ()).expect_err("no shader at all");
+    assert_eq!(fault.code, Code::GpuUnavailable);
+}
+
+/// Wrong in every other block, but only in batches that are larger than the self-test's.
+#[tokio::test]
+async fn a_device_that_goes_wrong_is_retired_by_the_sample() {
+    let wrong = Options {
+        shader: flipped("(index > 4u) & ((block & 1u) == 1u)"),
+        ..options()
+    };
+    let engine = forced(wrong).expect("it passes the self-test");
+    hundred(&engine, || {}).await;
+    let gpu = engine.gpu().expect("it was there");
+    assert_eq!(gpu.retired().expect("it was found out").kind, "mismatch");
+}
+
+/// Wrong in a single block of a tile, which a sample finds once in a thousand.
+#[tokio::test]
+async fn a_single_wrong_block_is_found_where_everything_is_verified() {
+    let wrong = Options {
+        shader: flipped("(index == 5u) & (block == 135u)"),
+        verify: Verify::Full,
+        ..options()
+    };
+    let engine = forced(wrong).expect("it passes the self-test");
+    hundred(&engine, || {}).await;
+    let gpu = engine.gpu().expect("it was there");
+    assert_eq!(gpu.retired().expect("it was found out").kind, "mismatch");
+}
+
+#[tokio::test]
+async fn a_device_that_is_lost_costs_nobody_anything() {
+    let engine = forced(options()).expect("software Vulkan");
+    let device = Arc::clone(engine.gpu().expect("a device").device());
+    hundred(&engine, move || device.lose()).await;
+    let gpu = engine.gpu().expect("it was there");
+    assert!(gpu.done_bytes() > 4_000_000, "it worked before it was lost");
+    let failure = gpu.retired().expect("it was lost");
+    assert_eq!(failure.kind, "lost", "{}", failure.reason);
+}
+
+#[tokio::test]
+async fn a_device_that_takes_too_long_is_retired() {
+    // Later tiles are encrypted over and over. (lavapipe leaves a shader's loops after 65,536 rounds.)
+    let again = shader("let stream = encrypt(key,", "let stream = slow(index, key,");
+    let slow = "
+fn slow(index: u32, key: u32, blocks: Blocks) -> Blocks {
+    let right = encrypt(key, blocks);
+    var other = right;
+    if index > 4u {
+        for (var i = 0u; i < 1500u; i++) {
+            other = encrypt(key, other);
+        }
+    }
+    if all(other.a == vec4(77u)) {
+        return blocks;
+    }
+    return right;
+}
+";
+    let slow = Options {
+        limit: Duration::from_secs(1),
+        shader: Cow::Owned(format!("{again}{slow}")),
+        ..options()
+    };
+    let engine = forced(slow).expect("it passes the self-test in time");
+    hundred(&engine, || {}).await;
+    let gpu = engine.gpu().expect("it was there");
+    assert_eq!(gpu.retired().expect("it was too slow").kind, "timeout");
+}
+
+/// `auto` leaves a software adapter alone, however much there is to do.
+#[tokio::test]
+async fn a_software_adapter_is_never_chosen_by_itself() {
+    let options = Options {
+        software: false,
+        ..options()
+    };
+    let engine = Both::auto(CpuEngine::start(2, false).expect("threads"), options);
+    let memory = memory(32 * MIB).await;
+    let plain = bytes(4 * MIB, 9);
+    let cipher = ctr(&[1; 16], [2; 16]);
+    for _ in 0..80 {
+        let sealed = encrypt(&engine, &memory, &cipher, WHOLE, &plain).await;
+        assert!(!sealed.by_gpu);
+    }
+    drop(memory);
+    assert!(engine.gpu().is_none());
+}
