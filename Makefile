@@ -41,6 +41,7 @@ test: cargo ## everything CI checks: format, lints, all tests against a real bro
 	$(call timed,what the tests need,$(SETUP) test)
 	$(call timed,format,cargo fmt --check)
 	$(call timed,clippy,cargo clippy --locked --all-targets -- -D warnings)
+	$(call timed,clippy without a GPU engine,cargo clippy --locked --no-default-features -- -D warnings)
 	$(call timed,test build,cargo test --locked --no-run)
 	$(call timed,tests,$(PARTS) run -- cargo test --locked --no-fail-fast)
 	@$(MAKE) --no-print-directory lint-deploy

@@ -268,19 +268,28 @@ fn documents_keep_up_with_the_code() {
         );
     }
     let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
-    let raw = std::fs::read_to_string(root.join("src/settings/raw.rs")).expect("raw.rs");
+    let settings = ["src/settings/raw.rs", "src/settings/engine.rs"];
+    let text = |path| std::fs::read_to_string(root.join(path)).expect("settings");
     let mut section = String::new();
-    for line in raw.lines() {
+    let mut seen = 0;
+    for line in settings.map(text).iter().flat_map(|text| text.lines()) {
+        let line = line.strip_prefix("pub(super) ").unwrap_or(line);
+        if line.starts_with("impl") || line.contains("fn ") {
+            section.clear();
+        }
         if let Some(name) = line.strip_prefix("struct Raw") {
             section = name.trim_end_matches(" {").to_lowercase();
         }
         let field = line.trim().split_once(": Option<").map(|(field, _)| field);
         if let Some(field) = field.filter(|field| line.starts_with("    ") && !field.contains(' '))
+            && !section.is_empty()
         {
+            seen += 1;
             let name = format!("`{section}.{field}`");
             assert!(readme.contains(&name), "README.md lacks the setting {name}");
         }
     }
+    assert!(seen > 20, "only {seen} settings were found");
 }
 
 /// `cipher` and `plan` are pure, `job` too.
