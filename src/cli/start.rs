@@ -60,7 +60,7 @@ pub fn kernel(settings: &Settings) -> Result<&'static dyn Kernel> {
 }
 
 /// The engine that these settings describe.
-fn engine(settings: &Settings) -> Result<Arc<dyn Engine>> {
+fn engine(settings: &Settings, kernel: &'static dyn Kernel) -> Result<Arc<dyn Engine>> {
     let engine = &settings.engine;
     let setup = Setup {
         choice: match engine.choice {
@@ -70,6 +70,7 @@ fn engine(settings: &Settings) -> Result<Arc<dyn Engine>> {
         },
         threads: engine.threads,
         pin: engine.pin,
+        kernel: Some(kernel),
         verify_all: engine.verify_all,
         gpu_threads: engine.gpu_threads,
         gpu_slot_bytes: engine.gpu_slot_bytes,
@@ -82,6 +83,7 @@ fn engine(settings: &Settings) -> Result<Arc<dyn Engine>> {
 pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
     let aws = Aws::default();
     let files = !matches!(access, Access::Refused);
+    let kernel = kernel(settings)?;
     Ok(Arc::new(Pipeline {
         stores: Stores::open(aws.clone(), settings.s3, access),
         keys: Keys::new(
@@ -89,8 +91,8 @@ pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
             settings.worker.allow_kms_keys.clone(),
             settings.keyring.file.clone(),
         ),
-        engine: engine(settings)?,
-        kernel: kernel(settings)?,
+        engine: engine(settings, kernel)?,
+        kernel,
         pool: Pool::new(settings.worker.budget_bytes),
         limits: Limits::from_settings(settings),
         worker: settings.worker.clone(),

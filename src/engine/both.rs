@@ -13,17 +13,22 @@ use super::choose::{Backlog, Rates};
 use super::cpu::CpuEngine;
 use super::gpu::{Failure, Gpu, Options};
 use super::{Engine, Spent, Work};
+use crate::cipher::cpu::{Kernel, best};
 use crate::fault::{Code, Fault, Result};
 use crate::observe;
 
-/// Looking for a GPU begins when so much was ciphered: a second's work of a few cores.
-const WORTH_BYTES: u64 = 256 << 20;
+/// Looking for a GPU begins when so much was ciphered: what is done before it is found needs none.
+const WORTH_BYTES: u64 = 1 << 30;
+
+/// More than this hardly ever waits for a CPU.
+const BUSY_BYTES: usize = 1 << 30;
 
 /// The CPU engine and, once it is ready, a GPU.
 pub struct Both {
     cpu: Arc<CpuEngine>,
     found: Arc<OnceLock<Option<Ready>>>,
     options: Options,
+    kernel: &'static dyn Kernel,
     /// Everything that a GPU can do goes to it.
     forced: bool,
     seen_bytes: AtomicU64,
@@ -44,11 +49,20 @@ impl Both {
             cpu: Arc::new(cpu),
             found: Arc::default(),
             options,
+            kernel: best(),
             forced: false,
             seen_bytes: AtomicU64::new(0),
             stop: Arc::default(),
             starter: Mutex::default(),
         }
+    }
+
+    /// Measures the CPU by this kernel, which is not the fastest when the settings name another.
+    #[must_use]
+    pub fn beside(self: Both, kernel: &'static dyn Kernel) -> Both {
+        let mut both = self;
+        both.kernel = kernel;
+        both
     }
 
     /// The GPU does all that it can, whatever it is. Without one this fails.
@@ -59,11 +73,16 @@ impl Both {
         };
         let mut both = Both::auto(cpu, options);
         both.forced = true;
-        let gpu = Gpu::start(&both.options, &both.cpu)
+        let gpu = Gpu::start(&both.options, &both.cpu, &both.stop)
             .map_err(|failure| Fault::new(Code::GpuUnavailable, failure.reason))?;
         tell(&gpu, None);
         let _ = both.found.set(Some(Ready { gpu, rates: None }));
         Ok(both)
+    }
+
+    /// Whether it is known by now if there is a GPU.
+    pub fn has_looked(&self) -> bool {
+        self.found.get().is_some()
     }
 
     /// The GPU, once it is ready.
@@ -82,10 +101,10 @@ impl Both {
             Arc::clone(&self.found),
             Arc::clone(&self.stop),
         );
-        let options = self.options.clone();
+        let (options, kernel) = (self.options.clone(), self.kernel);
         let thread = std::thread::Builder::new().name("gpu-start".to_owned());
         let spawned = thread.spawn(move || {
-            let ready = prepare(&options, &cpu, &stop)
+            let ready = prepare(&options, kernel, &cpu, &stop)
                 .inspect_err(|failure| tracing::info!(reason = failure.reason, "no GPU is used"));
             let _ = found.set(ready.ok());
         });
@@ -140,10 +159,22 @@ impl Drop for Both {
 }
 
 /// Opens, tests and measures.
-fn prepare(options: &Options, cpu: &Arc<CpuEngine>, stop: &AtomicBool) -> Result<Ready, Failure> {
-    let gpu = Gpu::start(options, cpu)?;
-    let rates = calibrate::rates(&gpu, cpu.threads(), stop)?;
+fn prepare(
+    options: &Options,
+    kernel: &'static dyn Kernel,
+    cpu: &Arc<CpuEngine>,
+    stop: &AtomicBool,
+) -> Result<Ready, Failure> {
+    let gpu = Gpu::start(options, cpu, stop)?;
+    let rates = calibrate::rates(&gpu, (kernel, cpu.threads()), stop)?;
     tell(&gpu, Some(&rates));
+    let busy = Backlog {
+        cpu_bytes: BUSY_BYTES,
+        gpu_bytes: 0,
+    };
+    if rates.crossover_bytes(busy).is_none() {
+        return Err(Failure::error("it pays for nothing on this machine"));
+    }
     Ok(Ready {
         gpu,
         rates: Some(rates),

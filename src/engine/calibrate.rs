@@ -1,7 +1,8 @@
 //! Calibrating: what this machine's GPU and one of its cores really do, host memory to host memory.
 //!
 //! It runs once, beside other work, and takes well under a second: parts of made-up text go the
-//! whole way through the GPU's queue, and the same through the CPU's kernel on this thread.
+//! whole way through the GPU's queue, and the same through the CPU's kernel on this thread. In GCM,
+//! where the CPU has its share of the GPU's work too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +15,8 @@ use super::gpu::{Failure, Gpu};
 use super::{Encrypted, Plaintext, Work};
 use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
-use crate::cipher::ctr::CounterStart;
-use crate::cipher::{Encryptor, Form, Mark, PartAt, cpu};
+use crate::cipher::cpu::Kernel;
+use crate::cipher::{Encryptor, Form, Mark, PartAt};
 use crate::fault::Fault;
 use crate::secret::Secret;
 
@@ -27,8 +28,12 @@ const SMALL_BYTES: usize = 64 << 10;
 const ROUNDS: usize = 3;
 
 /// Measures; gives up when `stop` is set.
-pub fn rates(gpu: &Gpu, cores: usize, stop: &AtomicBool) -> Result<Rates, Failure> {
-    let bench = Bench::new().map_err(|fault| Failure::error(fault.message))?;
+pub fn rates(
+    gpu: &Gpu,
+    (kernel, cores): (&'static dyn Kernel, usize),
+    stop: &AtomicBool,
+) -> Result<Rates, Failure> {
+    let bench = Bench::new(kernel).map_err(|fault| Failure::error(fault.message))?;
     let mut gpu_seconds = f64::INFINITY;
     let mut all_seconds = f64::INFINITY;
     let mut core_seconds = f64::INFINITY;
@@ -57,11 +62,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Result<Bench, Fault> {
+    fn new(kernel: &'static dyn Kernel) -> Result<Bench, Fault> {
         let cost = (PARTS + 1) * Pool::cost_bytes(Form::buffer_bytes(PART_BYTES as u64));
         let reservation = pollster::block_on(Pool::new(cost).reserve(cost))?;
-        let start = CounterStart::from_block([0; 16]);
-        let cipher = Encryptor::ctr(cpu::best(), &Secret::random(32)?, start)?;
+        let cipher = Encryptor::gcm(kernel, &Secret::random(32)?, &[0; 12])?;
         let mut part = reservation.buffer(PART_BYTES);
         part.set_len(PART_BYTES);
         Ok(Bench {

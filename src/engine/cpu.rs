@@ -79,7 +79,8 @@ impl CpuEngine {
         self.threads
     }
 
-    /// Bytes that wait for it or are under way.
+    /// Bytes that wait for it or are under way; serial modes, which no other engine could take, not
+    /// counted.
     pub fn queued_bytes(&self) -> usize {
         self.meter.queued_bytes()
     }
@@ -97,9 +98,11 @@ impl Engine for CpuEngine {
     fn submit(&self, work: Work) {
         let queue = match &work {
             Work::Encrypt { cipher, .. } if cipher.is_serial() => &self.serial,
-            _ => &self.parts,
+            _ => {
+                self.meter.queued(work.bytes());
+                &self.parts
+            }
         };
-        self.meter.queued(work.bytes());
         // A closed queue drops the work and with it the answer channel, which its caller sees.
         let _ = queue.send(work);
     }
@@ -128,14 +131,20 @@ impl Queues {
     fn batch(&self, first: Work, answers: &mut Vec<Answer>) {
         let (mut next, mut bytes) = (Some(first), 0);
         while let Some(work) = next {
-            let these = work.bytes();
-            answers.extend(survive(|| perform(work, &self.meter)));
-            self.meter.done(these);
-            bytes += these;
+            bytes += work.bytes();
+            answers.extend(self.piece(work));
             let more = bytes < BATCH_BYTES && answers.len() < BATCH;
             next = more.then(|| self.parts.try_recv().ok()).flatten();
         }
         answers.drain(..).for_each(Answer::send);
+    }
+
+    /// Does one piece from the queue of parts.
+    pub(super) fn piece(&self, work: Work) -> Option<Answer> {
+        let bytes = work.bytes();
+        let answer = survive(|| perform(work, &self.meter));
+        self.meter.done(bytes);
+        answer
     }
 
     fn gather(&self, work: Work) {

@@ -14,7 +14,8 @@ mod slot;
 mod trust;
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -188,7 +189,7 @@ struct State {
 
 /// A device at work. Dropping it ends its threads.
 pub struct Gpu {
-    device: Arc<Device>,
+    devices: Vec<Arc<Device>>,
     slot_bytes: usize,
     state: Arc<State>,
     queue: Option<Sender<Work>>,
@@ -196,37 +197,51 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the device, tests it, and starts its threads. `cpu` gets what it cannot finish.
-    pub fn start(options: &Options, cpu: &Arc<CpuEngine>) -> Result<Gpu, Failure> {
-        let device = Arc::new(Device::open(options)?);
-        trust::self_test(&mut Lane::new(Arc::clone(&device), &short(options)))?;
-        let state = Arc::new(State {
-            retired: OnceLock::new(),
-            queued_bytes: AtomicUsize::new(0),
-            done_bytes: AtomicU64::new(0),
-        });
-        let (queue, works) = unbounded();
+    /// Opens a device for each thread, tests it, and starts the threads. `cpu` gets what they cannot
+    /// finish; `stop` ends this early.
+    pub fn start(
+        options: &Options,
+        cpu: &Arc<CpuEngine>,
+        stop: &AtomicBool,
+    ) -> Result<Gpu, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if options.threads == 0 {
             (cores / 2).clamp(1, 4)
         } else {
             options.threads
         };
+        let state = Arc::new(State {
+            retired: OnceLock::new(),
+            queued_bytes: AtomicUsize::new(0),
+            done_bytes: AtomicU64::new(0),
+        });
+        let (queue, works) = unbounded();
+        let mut servers = Vec::with_capacity(count);
+        for _ in 0..count {
+            // wgpu panics where a driver says that its device is lost.
+            let opened = catch_unwind(|| {
+                let device = Arc::new(Device::open(options)?);
+                trust::self_test(&mut Lane::new(Arc::clone(&device), &short(options)))?;
+                Ok(device)
+            });
+            let device = opened.unwrap_or_else(|_| Err(Failure::error("its driver panicked")))?;
+            let ends = (works.clone(), Arc::clone(cpu));
+            servers.push(serve::Server::new((&device, options), ends, &state));
+            // Memory that could not be had is reported outside of the calls that asked for it.
+            device.failure().map_or(Ok(()), Err)?;
+            if stop.load(Ordering::Relaxed) {
+                return Err(Failure::error("the program ends"));
+            }
+        }
+        let devices = servers.iter().map(serve::Server::device).collect();
         let mut threads = Vec::with_capacity(count);
-        for index in 0..count {
-            let server = serve::Server::new(
-                (&device, options),
-                (works.clone(), Arc::clone(cpu)),
-                Arc::clone(&state),
-            );
+        for (index, server) in servers.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("gpu-{index}"));
             let spawned = thread.spawn(move || server.serve());
             threads.push(spawned.map_err(|e| Failure::error(format!("no thread: {e}")))?);
         }
-        // Memory that could not be had is reported outside of the calls that asked for it.
-        device.failure().map_or(Ok(()), Err)?;
         Ok(Gpu {
-            device,
+            devices,
             slot_bytes: options.slot_bytes,
             state,
             queue: Some(queue),
@@ -234,14 +249,19 @@ impl Gpu {
         })
     }
 
-    /// What it is.
+    /// What it is: the same adapter for every thread. There is at least one.
     pub fn adapter(&self) -> &Adapter {
-        &self.device.adapter
+        &self.devices[0].adapter
     }
 
-    /// The device itself.
-    pub fn device(&self) -> &Arc<Device> {
-        &self.device
+    /// How bytes get there.
+    pub fn transfer(&self) -> Transfer {
+        self.devices[0].transfer
+    }
+
+    /// Gives its devices up, as a driver that fails would: for tests of what happens then.
+    pub fn lose(&self) {
+        self.devices.iter().for_each(|device| device.lose());
     }
 
     /// Why it is not used any more, once that is so.
@@ -282,6 +302,13 @@ impl Drop for Gpu {
         for thread in self.threads.drain(..) {
             // One that panicked has handed its work on.
             let _ = thread.join();
+        }
+        if self
+            .retired()
+            .is_some_and(|failure| failure.kind == "timeout")
+        {
+            // Closing a device waits for what it has under way, which may never end.
+            self.devices.drain(..).for_each(std::mem::forget);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::cpu::{Queues, perform};
+use super::cpu::{Answer, Queues, perform};
 use super::meter::Meter;
 use super::{Encrypted, Plaintext, Work};
 use crate::buffers::PartBuffer;
@@ -132,7 +132,7 @@ pub(super) fn run(first: Work, queues: &Queues) {
             done.answer();
         }
         if let Ok(work) = queues.parts.try_recv() {
-            perform(work, &queues.meter).send();
+            queues.piece(work).into_iter().for_each(Answer::send);
         }
     }
 }

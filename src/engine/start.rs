@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::cpu::CpuEngine;
+use crate::cipher::cpu::Kernel;
 use crate::fault::Result;
 
 /// Which engine ciphers.
@@ -20,7 +21,7 @@ pub enum Choice {
 }
 
 /// What an engine can be told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Setup {
     /// Which engine.
     pub choice: Choice,
@@ -28,6 +29,8 @@ pub struct Setup {
     pub threads: usize,
     /// Whether each of them stays on a core of its own.
     pub pin: bool,
+    /// The CPU's kernel, which a GPU is measured beside; the fastest when `None`.
+    pub kernel: Option<&'static dyn Kernel>,
     /// Whether every byte that a GPU made is computed again.
     pub verify_all: bool,
     /// Threads that serve a GPU; half the cores, at most 4, when 0.
@@ -48,6 +51,7 @@ pub fn start(setup: &Setup) -> Result<Arc<dyn Engine>> {
 fn with_gpu(cpu: CpuEngine, setup: &Setup) -> Result<Arc<dyn Engine>> {
     use super::both::Both;
     use super::gpu::{Options, Verify};
+    use crate::cipher::cpu::best;
     let defaults = Options::default();
     let options = Options {
         threads: setup.gpu_threads,
@@ -70,7 +74,10 @@ fn with_gpu(cpu: CpuEngine, setup: &Setup) -> Result<Arc<dyn Engine>> {
     };
     Ok(match setup.choice {
         Choice::Cpu => Arc::new(cpu),
-        Choice::Auto => Arc::new(Both::auto(cpu, options)),
+        Choice::Auto => {
+            let kernel = setup.kernel.unwrap_or_else(best);
+            Arc::new(Both::auto(cpu, options).beside(kernel))
+        }
         Choice::Gpu => Arc::new(Both::forced(cpu, options)?),
     })
 }

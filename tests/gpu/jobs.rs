@@ -61,7 +61,7 @@ async fn a_hundred_jobs_survive_the_loss_of_their_device() {
     let mut engines = Vec::new();
     for number in 0..100 {
         if number == 50 {
-            engine.gpu().expect("a device").device().lose();
+            engine.gpu().expect("a device").lose();
         }
         let mode = ["aes-ctr", "aes-gcm", "cobblestone"][number % 3];
         let key = json!({ "generate": { "keyring": { "bits": 256 } } });

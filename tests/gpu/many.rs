@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use ciphermill::checksum::Algorithm;
 use ciphermill::cipher::cobblestone::{HEADER_BYTES, Salt};
 use ciphermill::cipher::cpu;
 use ciphermill::cipher::{Decryptor, Encryptor, Form, Mark, PartAt, TAG_BYTES};
-use ciphermill::engine::Engine;
+use ciphermill::engine::cpu::CpuEngine;
+use ciphermill::engine::{self, Engine};
 use ciphermill::fault::Code;
 use futures_util::future::join_all;
 
-use super::{WHOLE, bytes, ctr, encrypt, forced, memory, options, others, secret};
+use super::{WHOLE, bytes, ctr, encrypt, forced, memory, options, others, plaintext, secret};
 
 const MIB: usize = 1 << 20;
 
@@ -108,18 +110,22 @@ async fn authenticated_parts_equal_the_cpus_and_open_again() {
             first.encrypt(WHOLE, Mark::None, &[], &mut header, |_| {});
             let decryptor = Arc::new(opener(mode, &key, &header));
             let body = &sealed.out[head..];
-            for flip in [None, Some(body.len() / 2)] {
+            for flip in [None, Some(length / 2)] {
                 let mut part = memory.buffer(Form::buffer_bytes(length as u64));
                 part.append(body);
                 if let Some(byte) = flip {
                     part[byte] ^= 1;
                 }
+                let before = engine.spent().gpu_bytes;
                 let opened =
                     ciphermill::engine::decrypt(&engine, Arc::clone(&decryptor), at, part).await;
+                let by_gpu = engine.spent().gpu_bytes - before;
+                assert_eq!(by_gpu, body.len() as u64, "{mode}, {length} bytes");
                 match (flip, mode) {
                     (None, _) => {
                         let (part, opened) = opened.expect("it opens");
                         assert_eq!(&part[opened.plain.clone()], plain, "{mode}, {length}");
+                        assert_eq!(opened.mark, mark);
                         if last && offset == 0 {
                             decryptor.verify(opened.mark, opened.tag).expect("the tag");
                         }
@@ -130,6 +136,7 @@ async fn authenticated_parts_equal_the_cpus_and_open_again() {
                     }
                     (Some(_), _) => {
                         let (_, opened) = opened.expect("its tag comes at the end");
+                        assert_ne!(opened.mark, mark);
                         if last && offset == 0 {
                             decryptor
                                 .verify(opened.mark, opened.tag)
@@ -142,6 +149,29 @@ async fn authenticated_parts_equal_the_cpus_and_open_again() {
     }
     assert!(engine.spent().gpu_bytes > MIB as u64);
     assert_eq!(engine.gpu().and_then(|gpu| gpu.retired().cloned()), None);
+}
+
+/// What waits for the CPU is what the choice between engines goes by: it has to come back to nothing.
+#[tokio::test]
+async fn nothing_waits_when_all_is_done() {
+    let cpu = CpuEngine::start(2, false).expect("threads");
+    let memory = memory(64 * MIB).await;
+    let plain = bytes(100_000, 1);
+    let work = (0..40u8).map(|index| {
+        let cipher = match index % 2 {
+            0 => Encryptor::cbc(cpu::best(), &secret(&[index; 16]), [index; 16]),
+            _ => Encryptor::gcm(cpu::best(), &secret(&[index; 16]), &[index; 12]),
+        };
+        let out = memory.buffer(Form::buffer_bytes(plain.len() as u64));
+        let plain = plaintext(&memory, &plain);
+        let cipher = Arc::new(cipher.expect("key"));
+        let sum = Algorithm::Crc64Nvme;
+        engine::encrypt(&cpu, cipher, WHOLE, Mark::None, (plain, out), sum)
+    });
+    for done in join_all(work).await {
+        done.expect("an answer");
+    }
+    assert_eq!(cpu.queued_bytes(), 0);
 }
 
 /// Parts that are larger than a slot, empty ones, serial modes and keys that must not leave the CPU

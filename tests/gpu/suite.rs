@@ -46,8 +46,8 @@ fn lane() -> &'static Mutex<Lane> {
             slot_bytes: 64 << 10,
             ..super::options()
         };
-        let device = Device::open(&options).expect("software Vulkan");
-        assert!(device.adapter.is_software(), "{:?}", device.adapter);
+        let device = Device::open(&options).expect("a Vulkan adapter");
+        println!("on {:?}", device.adapter);
         Mutex::new(Lane::new(Arc::new(device), &options))
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ciphermill::engine::both::Both;
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::engine::gpu::device::SHADER;
-use ciphermill::engine::gpu::{Options, Verify};
+use ciphermill::engine::gpu::{Gpu, Options, Verify};
 use ciphermill::fault::Code;
 use futures_util::future::join_all;
 
@@ -25,7 +25,7 @@ fn shader(from: &str, to: &str) -> Cow<'static, str> {
     Cow::Owned(SHADER.replace(from, to))
 }
 
-/// What it writes, plus one bit in the blocks that `which` names.
+/// What it writes, with one bit changed in the blocks that `which` names.
 fn flipped(which: &str) -> Cow<'static, str> {
     let right = "source[tile.first + block] ^ stream.a;";
     let wrong = format!(
@@ -34,10 +34,9 @@ fn flipped(which: &str) -> Cow<'static, str> {
     shader(right, &wrong)
 }
 
-/// 100 objects; the device is asked for halfway, when some have gone through.
-async fn hundred(engine: &Both, halfway: impl FnOnce()) {
+/// 100 objects, ten at a time, all of which come out right.
+async fn hundred(engine: &Both) {
     let memory = memory(64 * MIB).await;
-    let mut halfway = Some(halfway);
     for round in 0..10u64 {
         let objects: Vec<_> = (0..10)
             .map(|index| bytes(100_000 + 977 * index, round * 10 + index as u64))
@@ -46,13 +45,7 @@ async fn hundred(engine: &Both, halfway: impl FnOnce()) {
             let cipher = ctr(&plain[..32], [round as u8; 16]);
             encrypt(engine, &memory, &cipher, WHOLE, plain).await
         });
-        let sealed = join_all(sealed);
-        if round == 4
-            && let Some(halfway) = halfway.take()
-        {
-            halfway();
-        }
-        for (sealed, plain) in sealed.await.into_iter().zip(&objects) {
+        for (sealed, plain) in join_all(sealed).await.into_iter().zip(&objects) {
             assert_eq!(
                 &sealed.out[..],
                 others::ctr(&plain[..32], [round as u8; 16], plain)
@@ -87,15 +80,18 @@ async fn a_shader_that_is_wrong_does_not_pass_its_self_test() {
     assert_eq!(fault.code, Code::GpuUnavailable);
 }
 
-/// Wrong in every other block, but only in batches that are larger than the self-test's.
+/// Right in the tiles of the self-test, and wrong in all others.
 #[tokio::test]
 async fn a_device_that_goes_wrong_is_retired_by_the_sample() {
     let wrong = Options {
-        shader: flipped("(index > 4u) & ((block & 1u) == 1u)"),
+        shader: shader(
+            "let key = tile.key * (2u * (ROUNDS + 1u));",
+            "let key = select(0u, 2u, index > 4u);",
+        ),
         ..options()
     };
     let engine = forced(wrong).expect("it passes the self-test");
-    hundred(&engine, || {}).await;
+    hundred(&engine).await;
     let gpu = engine.gpu().expect("it was there");
     assert_eq!(gpu.retired().expect("it was found out").kind, "mismatch");
 }
@@ -109,20 +105,31 @@ async fn a_single_wrong_block_is_found_where_everything_is_verified() {
         ..options()
     };
     let engine = forced(wrong).expect("it passes the self-test");
-    hundred(&engine, || {}).await;
+    hundred(&engine).await;
     let gpu = engine.gpu().expect("it was there");
     assert_eq!(gpu.retired().expect("it was found out").kind, "mismatch");
 }
 
 #[tokio::test]
 async fn a_device_that_is_lost_costs_nobody_anything() {
-    let engine = forced(options()).expect("software Vulkan");
-    let device = Arc::clone(engine.gpu().expect("a device").device());
-    hundred(&engine, move || device.lose()).await;
-    let gpu = engine.gpu().expect("it was there");
-    assert!(gpu.done_bytes() > 4_000_000, "it worked before it was lost");
-    let failure = gpu.retired().expect("it was lost");
-    assert_eq!(failure.kind, "lost", "{}", failure.reason);
+    for round in 0..5 {
+        let engine = Arc::new(forced(options()).expect("software Vulkan"));
+        let user = Arc::clone(&engine);
+        let killer = std::thread::spawn(move || {
+            let gpu = user.gpu().expect("a device");
+            // In the middle of its work.
+            while gpu.done_bytes() < round * 1_000_000 || gpu.queued_bytes() == 0 {
+                std::thread::yield_now();
+            }
+            gpu.lose();
+        });
+        hundred(&engine).await;
+        killer.join().expect("it was lost");
+        let gpu = engine.gpu().expect("it was there");
+        let failure = gpu.retired().expect("it was lost");
+        assert!(gpu.done_bytes() < 10_000_000, "{}", gpu.done_bytes());
+        assert_eq!(failure.kind, "lost", "{}", failure.reason);
+    }
 }
 
 #[tokio::test]
@@ -150,7 +157,7 @@ fn slow(index: u32, key: u32, blocks: Blocks) -> Blocks {
         ..options()
     };
     let engine = forced(slow).expect("it passes the self-test in time");
-    hundred(&engine, || {}).await;
+    hundred(&engine).await;
     let gpu = engine.gpu().expect("it was there");
     assert_eq!(gpu.retired().expect("it was too slow").kind, "timeout");
 }
@@ -166,10 +173,16 @@ async fn a_software_adapter_is_never_chosen_by_itself() {
     let memory = memory(32 * MIB).await;
     let plain = bytes(4 * MIB, 9);
     let cipher = ctr(&[1; 16], [2; 16]);
-    for _ in 0..80 {
-        let sealed = encrypt(&engine, &memory, &cipher, WHOLE, &plain).await;
-        assert!(!sealed.by_gpu);
+    for _ in 0..270 {
+        encrypt(&engine, &memory, &cipher, WHOLE, &plain).await;
     }
-    drop(memory);
-    assert!(engine.gpu().is_none());
+    for _ in 0..200 {
+        if engine.has_looked() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(engine.has_looked(), "a GiB is enough to look for a GPU");
+    let software = |gpu: &Gpu| gpu.adapter().is_software();
+    assert!(!engine.gpu().is_some_and(software));
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::device::Device;
-use super::slot::Slot;
+use super::slot::{Room, Slot};
 use super::{Failure, Item, Options, State, Verify, trust};
 use crate::engine::cpu::{Answer, CpuEngine};
 use crate::engine::{Encrypted, Engine, Work};
@@ -46,14 +46,14 @@ impl Server {
     pub(super) fn new(
         (device, options): (&Arc<Device>, &Options),
         (works, cpu): (Receiver<Work>, Arc<CpuEngine>),
-        state: Arc<State>,
+        state: &Arc<State>,
     ) -> Server {
         let slots = [0; 2].map(|_| Slot::new(device, options.slot_bytes));
         Server {
             device: Arc::clone(device),
             works,
             cpu,
-            state,
+            state: Arc::clone(state),
             verify: options.verify,
             limit: options.limit,
             free: slots.into(),
@@ -64,14 +64,23 @@ impl Server {
         }
     }
 
+    pub(super) fn device(&self) -> Arc<Device> {
+        Arc::clone(&self.device)
+    }
+
     /// Works until the queue is closed and empty.
     pub(super) fn serve(mut self) {
         while self.state.retired.get().is_none() {
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return self.free.iter_mut().for_each(Slot::wipe),
+                Ok(Ok(false)) => return self.wipe(),
                 Ok(Err(failure)) => self.state.retire(failure),
-                Err(_) => self.state.retire(Failure::error("its driver panicked")),
+                // wgpu panics where a driver says that its device is lost.
+                Err(_) => {
+                    let unsaid = || Failure::error("its driver panicked");
+                    self.state
+                        .retire(self.device.failure().unwrap_or_else(unsaid));
+                }
             }
         }
         self.hand_over();
@@ -80,14 +89,14 @@ impl Server {
     /// Gathers and sends off a batch if there is work and a slot; finishes one otherwise. `false`
     /// when all is done.
     fn turn(&mut self) -> Result<bool, Failure> {
-        if let Some(slot) = self.free.pop() {
-            self.gather(&slot);
-            if self.batch.is_empty() {
-                self.free.push(slot);
-            } else {
-                self.send(slot)?;
-                return Ok(true);
-            }
+        if let Some(room) = self.free.last().map(Slot::room) {
+            self.gather(room);
+        }
+        if !self.batch.is_empty()
+            && let Some(slot) = self.free.pop()
+        {
+            self.send(slot)?;
+            return Ok(true);
         }
         if self.flying.is_empty() {
             return Ok(!self.closed);
@@ -97,8 +106,7 @@ impl Server {
     }
 
     /// Takes work that fits one batch. Only an idle device waits for it.
-    fn gather(&mut self, slot: &Slot) {
-        let mut room = slot.room();
+    fn gather(&mut self, mut room: Room) {
         let mut deadline = None;
         while let Some(work) = self.next(deadline) {
             let (text_bytes, key_bytes) = needs(&work);
@@ -129,7 +137,7 @@ impl Server {
         };
         self.closed = matches!(received, Err(RecvTimeoutError::Disconnected));
         if received.is_err() && deadline.is_none() {
-            self.free.iter_mut().for_each(Slot::wipe);
+            self.wipe();
         }
         received.ok()
     }
@@ -143,37 +151,49 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for the oldest batch, checks it, and answers.
+    /// Waits for the oldest batch, checks it, and answers. Work leaves `flying` piece by piece, so
+    /// that whatever happens, what has no answer is still there.
     fn finish(&mut self) -> Result<(), Failure> {
         let Some((slot, works)) = self.flying.front_mut() else {
             return Ok(());
         };
         let view = slot.wait(&self.device, self.limit)?;
         let items: Vec<_> = works.iter().filter_map(Item::of).collect();
-        trust::check(&items, &view, self.verify)?;
-        let rooms: Vec<_> = items.iter().map(Item::room_bytes).collect();
+        let proved = trust::check(&items, &view, self.verify)?;
+        let text: &[u8] = proved.as_deref().map_or(&view, |proved| proved);
+        let mut rooms: Vec<_> = items.iter().map(Item::room_bytes).collect();
         drop(items);
-        let Some((mut slot, works)) = self.flying.pop_front() else {
-            return Ok(());
-        };
-        let mut at = 0;
-        for (work, room) in works.into_iter().zip(rooms) {
-            let bytes = work.bytes();
-            answer(work, &view[at..at + room]).send();
-            at += room;
+        // Popped from the end.
+        let mut end: usize = rooms.iter().sum();
+        while let (Some(room), Some(work)) = (rooms.pop(), works.pop()) {
+            let (bytes, start) = (work.bytes(), end - room);
+            answer(work, &text[start..end]).send();
+            end = start;
             self.state.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.state
                 .done_bytes
                 .fetch_add(bytes as u64, Ordering::Relaxed);
         }
         drop(view);
-        slot.release();
-        self.free.push(slot);
+        if let Some((mut slot, _)) = self.flying.pop_front() {
+            slot.release();
+            self.free.push(slot);
+        }
         Ok(())
     }
 
+    /// Overwrites what batches left in the slots at rest.
+    fn wipe(&mut self) {
+        for slot in &mut self.free {
+            slot.wipe(&self.device);
+        }
+    }
+
     /// Gives everything without an answer to the CPU, now and from now on.
-    fn hand_over(self) {
+    fn hand_over(mut self) {
+        // A driver that has failed may panic here as well.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.wipe()));
+        self.free.clear();
         let flying = self.flying.into_iter().flat_map(|(_, works)| works);
         let left = self.held.into_iter().chain(self.batch).chain(flying);
         for work in left.chain(self.works.iter()) {

@@ -2,11 +2,11 @@
 //!
 //! Texts are written into mapped memory, each in whole blocks; the tile table and the keys follow
 //! them; one submission copies them over, runs the shader and copies the result back. Keys and
-//! text on the device are cleared by the same submission. Host memory that held text is
+//! text on the device are cleared by the same submission. Host memory that held either is
 //! overwritten by the next batch, or by [`Slot::wipe`].
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wgpu::{BufferUsages as Usage, MapMode};
@@ -55,8 +55,8 @@ pub struct Slot {
     mapped: (Sender<bool>, Receiver<bool>),
     /// The batch under way: how far `down` will be filled.
     flying: Option<(wgpu::SubmissionIndex, u64)>,
-    /// Bytes of `up` that may hold text, and whether keys are there.
-    dirty_bytes: usize,
+    /// Bytes of text and of keys in host memory that earlier batches may have left.
+    dirty_bytes: (usize, usize),
 }
 
 /// How much more fits a batch.
@@ -105,7 +105,7 @@ impl Slot {
         let (up_use, down_use) = if staged {
             (Usage::COPY_SRC, Usage::COPY_DST)
         } else {
-            (Usage::STORAGE, Usage::STORAGE)
+            (Usage::STORAGE, Usage::STORAGE | Usage::COPY_DST)
         };
         let up_bytes = text_bytes + sizes[0].next_multiple_of(ALIGN_BYTES) + sizes[1];
         let up = buffer(up_bytes, Usage::MAP_WRITE | up_use, true);
@@ -124,7 +124,7 @@ impl Slot {
             group,
             mapped: bounded(4),
             flying: None,
-            dirty_bytes: 0,
+            dirty_bytes: (0, 0),
         }
     }
 
@@ -137,9 +137,17 @@ impl Slot {
         }
     }
 
-    /// Sends a batch off; its items fit [`Slot::room`], and their keys have one length.
+    /// Sends a batch off. Items that do not fit [`Slot::room`], or whose keys differ in length, are
+    /// refused.
     pub fn submit(&mut self, device: &Device, items: &[Item<'_>]) -> Result<(), Failure> {
         let key_bytes = items.first().map_or(16, |item| item.offload.key().bytes());
+        let mut room = self.room();
+        let fits = |item: &Item<'_>| {
+            room.take(item.text.bytes()) && item.offload.key().bytes() == key_bytes
+        };
+        if items.is_empty() || !items.iter().all(fits) {
+            return Err(Failure::error("a batch does not fit its slot"));
+        }
         let mut encoder = device.device.create_command_encoder(&Default::default());
         let filled = self.upload(&mut encoder, items)?;
         self.dispatch(device, &mut encoder, (key_bytes, &filled), None);
@@ -166,6 +174,7 @@ impl Slot {
             .flying
             .take()
             .ok_or_else(|| Failure::error("nothing was submitted"))?;
+        let deadline = Instant::now() + limit;
         let poll = wgpu::PollType::Wait {
             submission_index: Some(submission),
             timeout: Some(limit),
@@ -178,9 +187,8 @@ impl Slot {
             wgpu::PollError::Timeout => Failure::timeout("a batch was not done in time"),
             wgpu::PollError::WrongSubmissionIndex(..) => Failure::lost(error),
         })?;
-        // Another thread may have been the one to poll: it tells through the channel.
         for _ in 0..2 {
-            match self.mapped.1.recv_timeout(limit) {
+            match self.mapped.1.recv_deadline(deadline) {
                 Ok(true) => {}
                 Ok(false) => return Err(Failure::lost("its memory could not be mapped")),
                 Err(_) => return Err(Failure::timeout("its memory was not mapped in time")),
@@ -196,16 +204,21 @@ impl Slot {
         self.down.unmap();
     }
 
-    /// Overwrites what earlier batches left in host memory.
-    pub fn wipe(&mut self) {
-        let dirty_bytes = std::mem::take(&mut self.dirty_bytes);
-        if dirty_bytes > 0
-            && self.flying.is_none()
-            && let Ok(mut view) = self.up.get_mapped_range_mut(..)
-        {
-            view.slice(..dirty_bytes).fill(0);
-            view.slice(self.text_bytes..).fill(0);
+    /// Overwrites what earlier batches left in host memory. Nothing is under way.
+    pub fn wipe(&mut self, device: &Device) {
+        let (text_bytes, key_bytes) = self.dirty_bytes;
+        if text_bytes == 0 || self.flying.is_some() {
+            return;
         }
+        if let Ok(mut view) = self.up.get_mapped_range_mut(..) {
+            let keys_at = keys_at(self.text_bytes, self.tiles);
+            view.slice(..text_bytes).fill(0);
+            view.slice(keys_at..keys_at + key_bytes).fill(0);
+            self.dirty_bytes = (0, 0);
+        }
+        let mut encoder = device.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&self.down, 0, Some(text_bytes as u64));
+        device.queue.submit([encoder.finish()]);
     }
 
     /// Writes a batch into mapped memory and has it copied over.
@@ -290,7 +303,16 @@ impl Slot {
             }
             filled.text_bytes += item.text.bytes().next_multiple_of(ALIGN_BYTES);
         }
-        self.dirty_bytes = self.dirty_bytes.max(filled.text_bytes);
+        // What a longer batch before this one left behind.
+        let (text_bytes, key_bytes) = self.dirty_bytes;
+        if text_bytes > filled.text_bytes {
+            view.slice(filled.text_bytes..text_bytes).fill(0);
+        }
+        if key_bytes > filled.key_bytes {
+            view.slice(keys_at + filled.key_bytes..keys_at + key_bytes)
+                .fill(0);
+        }
+        self.dirty_bytes = (filled.text_bytes, filled.key_bytes);
         Ok(filled)
     }
 }

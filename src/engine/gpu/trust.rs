@@ -6,6 +6,8 @@
 //! copied. A single flipped bit it finds in one of a thousand blocks only; whoever needs more asks
 //! for [`Verify::Full`](super::Verify).
 
+use zeroize::Zeroizing;
+
 use super::{Failure, Item, Lane, Verify};
 use crate::cipher::cpu::{self, CounterWidth};
 use crate::cipher::offload::{DeviceKey, Keystream, Offload, TILE_BYTES, Text};
@@ -80,28 +82,42 @@ fn beside_cpu(
         text: Text::plain(text),
         offset: 0,
     };
+    let mut own = vec![0; text.len()];
+    compute(&item, &mut own);
     let mut same = false;
-    let items = [item];
-    lane.apply(&items, |_, given| {
-        same = check_all(&items[0], given).is_ok()
-            && expected.is_none_or(|expected| expected == given);
+    lane.apply(&[item], |_, given| {
+        same = own == given && expected.is_none_or(|expected| expected == given);
     })?;
     Ok(same)
 }
 
-/// Checks a batch: each text stands where its item's room begins.
-pub(super) fn check(items: &[Item<'_>], view: &[u8], verify: Verify) -> Result<(), Failure> {
-    let mut dice = Dice::new();
-    let mut at = 0;
+/// Checks a batch: each text stands where its item's room begins. Where all of it was computed
+/// again, that is returned: it is what may be handed on, since a device can still write to what it
+/// shows.
+pub(super) fn check(
+    items: &[Item<'_>],
+    view: &[u8],
+    verify: Verify,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    let (mut dice, mut at) = (Dice::new(), 0);
+    let mut proved = match verify {
+        Verify::Sample => None,
+        Verify::Full => Some(Zeroizing::new(vec![0; view.len()])),
+    };
     for item in items {
-        let given = &view[at..at + item.text.bytes()];
-        match verify {
-            Verify::Sample => check_some(item, given, &mut dice)?,
-            Verify::Full => check_all(item, given)?,
+        let range = at..at + item.text.bytes();
+        match &mut proved {
+            None => check_some(item, &view[range.clone()], &mut dice)?,
+            Some(proved) => compute(item, &mut proved[range.clone()]),
+        }
+        if let Some(proved) = &proved
+            && proved[range.clone()] != view[range]
+        {
+            return Err(wrong_block(item.offset));
         }
         at += item.room_bytes();
     }
-    Ok(())
+    Ok(proved)
 }
 
 /// Computes one random block of each tile again.
@@ -126,18 +142,12 @@ fn check_some(item: &Item<'_>, given: &[u8], dice: &mut Dice) -> Result<(), Fail
 }
 
 /// Computes all of it again.
-fn check_all(item: &Item<'_>, given: &[u8]) -> Result<(), Failure> {
-    let mut expected = vec![0; TILE_BYTES];
-    for (index, given) in given.chunks(TILE_BYTES).enumerate() {
-        let expected = &mut expected[..given.len()];
-        expected.copy_from_slice(item.text.tile(index));
-        let offset = item.offset + (index * TILE_BYTES) as u64;
-        item.offload.cipher(offset, expected);
-        if expected != given {
-            return Err(wrong_block(offset));
-        }
+fn compute(item: &Item<'_>, to: &mut [u8]) {
+    for (index, to) in to.chunks_mut(TILE_BYTES).enumerate() {
+        to.copy_from_slice(item.text.tile(index));
+        item.offload
+            .cipher(item.offset + (index * TILE_BYTES) as u64, to);
     }
-    Ok(())
 }
 
 fn wrong_block(offset: u64) -> Failure {
