@@ -167,12 +167,13 @@ impl Server {
         let mut end: usize = rooms.iter().sum();
         while let (Some(room), Some(work)) = (rooms.pop(), works.pop()) {
             let (bytes, start) = (work.bytes(), end - room);
-            answer(work, &text[start..end]).send();
+            let answer = answer(work, &text[start..end]);
             end = start;
             self.state.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.state
                 .done_bytes
                 .fetch_add(bytes as u64, Ordering::Relaxed);
+            answer.send();
         }
         drop(view);
         if let Some((mut slot, _)) = self.flying.pop_front() {
