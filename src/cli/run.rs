@@ -33,14 +33,17 @@ pub struct Options {
     /// The keyring file; overrides `keyring.file`
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
+    /// auto, cpu or gpu; overrides `engine.choice`
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
 }
 
 impl Options {
     pub fn flags(&self) -> Flags {
-        self.keyring
-            .iter()
-            .map(|file| ("keyring.file", file.display().to_string()))
-            .collect()
+        let keyring = self.keyring.iter();
+        let keyring = keyring.map(|file| ("keyring.file", file.display().to_string()));
+        let engine = self.engine.clone().map(|name| ("engine.choice", name));
+        keyring.chain(engine).collect()
     }
 }
 

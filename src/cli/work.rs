@@ -53,6 +53,9 @@ pub struct Options {
     /// The keyring file; overrides `keyring.file`
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
+    /// auto, cpu or gpu; overrides `engine.choice`
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
 }
 
 impl Options {
@@ -62,7 +65,8 @@ impl Options {
             .as_ref()
             .map(|file| ("keyring.file", file.display().to_string()));
         let slots = self.slots.map(|slots| ("worker.slots", slots.to_string()));
-        keyring.into_iter().chain(slots).collect()
+        let engine = self.engine.clone().map(|name| ("engine.choice", name));
+        keyring.into_iter().chain(slots).chain(engine).collect()
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Verify {
 /// How to run the device.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Threads that fill and drain; 0 is half the cores, at most 4.
+    /// Threads that fill and drain; 0 is half the cores, 2 to 4.
     pub threads: usize,
     /// Bytes of text in a slot. Each thread has two slots, each with host memory for both ways.
     pub slot_bytes: usize,
@@ -206,7 +206,7 @@ impl Gpu {
     ) -> Result<Gpu, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if options.threads == 0 {
-            (cores / 2).clamp(1, 4)
+            (cores / 2).clamp(2, 4)
         } else {
             options.threads
         };

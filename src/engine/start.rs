@@ -33,7 +33,7 @@ pub struct Setup {
     pub kernel: Option<&'static dyn Kernel>,
     /// Whether every byte that a GPU made is computed again.
     pub verify_all: bool,
-    /// Threads that serve a GPU; half the cores, at most 4, when 0.
+    /// Threads that serve a GPU; half the cores, 2 to 4, when 0.
     pub gpu_threads: usize,
     /// Bytes of text in each slot of a GPU's ring; 16 MiB when 0.
     pub gpu_slot_bytes: usize,
