@@ -80,6 +80,14 @@ async fn a_shader_that_is_wrong_does_not_pass_its_self_test() {
     assert_eq!(fault.code, Code::GpuUnavailable);
 }
 
+/// A device with these options passes its self-test, and is found out in the middle of 100 objects.
+async fn is_found_out(options: Options, kind: &str) {
+    let engine = forced(options).expect("it passes the self-test");
+    hundred(&engine).await;
+    let gpu = engine.gpu().expect("it was there");
+    assert_eq!(gpu.retired().expect("it was found out").kind, kind);
+}
+
 /// Right in the tiles of the self-test, and wrong in all others.
 #[tokio::test]
 async fn a_device_that_goes_wrong_is_retired_by_the_sample() {
@@ -90,10 +98,7 @@ async fn a_device_that_goes_wrong_is_retired_by_the_sample() {
         ),
         ..options()
     };
-    let engine = forced(wrong).expect("it passes the self-test");
-    hundred(&engine).await;
-    let gpu = engine.gpu().expect("it was there");
-    assert_eq!(gpu.retired().expect("it was found out").kind, "mismatch");
+    is_found_out(wrong, "mismatch").await;
 }
 
 /// Wrong in a single block of a tile, which a sample finds once in a thousand.
@@ -104,10 +109,7 @@ async fn a_single_wrong_block_is_found_where_everything_is_verified() {
         verify: Verify::Full,
         ..options()
     };
-    let engine = forced(wrong).expect("it passes the self-test");
-    hundred(&engine).await;
-    let gpu = engine.gpu().expect("it was there");
-    assert_eq!(gpu.retired().expect("it was found out").kind, "mismatch");
+    is_found_out(wrong, "mismatch").await;
 }
 
 #[tokio::test]
@@ -156,10 +158,7 @@ fn slow(index: u32, key: u32, blocks: Blocks) -> Blocks {
         shader: Cow::Owned(format!("{again}{slow}")),
         ..options()
     };
-    let engine = forced(slow).expect("it passes the self-test in time");
-    hundred(&engine).await;
-    let gpu = engine.gpu().expect("it was there");
-    assert_eq!(gpu.retired().expect("it was too slow").kind, "timeout");
+    is_found_out(slow, "timeout").await;
 }
 
 /// `auto` leaves a software adapter alone, however much there is to do.
