@@ -1,13 +1,29 @@
-//! Measure: timing that can be trusted on a noisy machine, shared by the benchmarks.
+//! Measure: timing that can be trusted on a noisy machine, shared by the benchmarks and by
+//! `ciphermill bench`, and the report that the latter draws.
 //!
 //! Work comes in as closures; medians with their spread, and ratios of interleaved pairs, go out.
 //! Two things are compared by doing them in turn, so that a machine that slows down slows both; no
 //! run is thrown away. This room knows nothing of ciphers and imports no other.
 
+mod bars;
+mod lines;
+pub mod page;
+mod plot;
+pub mod report;
+mod rows;
+#[cfg(test)]
+mod sample;
+pub mod table;
+mod ticks;
+pub mod turns;
+pub mod words;
+
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 /// A measured figure: its median, and where the rest lies.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The smallest.
     pub least: f64,
