@@ -5,7 +5,7 @@
 //! is worth the trip.
 
 /// How much sooner the GPU has to finish: copying in and out costs the CPU as well.
-const MARGIN: f64 = 1.3;
+pub const MARGIN: f64 = 1.3;
 
 /// What was measured on this machine, host memory to host memory.
 #[derive(Clone, Copy, Debug, PartialEq)]

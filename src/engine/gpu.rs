@@ -7,6 +7,7 @@
 //! block, a lost device, no memory, no answer in time) retires it for good, and the parts it had go
 //! to the CPU: no caller notices.
 
+pub mod copies;
 pub mod device;
 pub mod kernel_time;
 mod serve;

@@ -35,7 +35,7 @@ struct Tile {
 /// Bytes of a [`Tile`].
 const ENTRY_BYTES: usize = size_of::<Tile>();
 /// Texts start at multiples of this: whole cache lines on either side.
-const ALIGN_BYTES: usize = 256;
+pub(super) const ALIGN_BYTES: usize = 256;
 /// Most keys of a batch, and the bytes of the longest one.
 const KEYS: usize = 1024;
 const KEY_BYTES: usize = 480;
@@ -151,11 +151,21 @@ impl Slot {
         let mut encoder = device.device.create_command_encoder(&Default::default());
         let filled = self.upload(&mut encoder, items)?;
         self.dispatch(device, &mut encoder, (key_bytes, &filled), None);
-        let text_bytes = filled.text_bytes as u64;
+        self.send_off(device, encoder, (&filled, filled.text_bytes))
+    }
+
+    /// Has so much of the result copied back, and submits all that was recorded.
+    pub(super) fn send_off(
+        &mut self,
+        device: &Device,
+        mut encoder: wgpu::CommandEncoder,
+        (filled, down_bytes): (&Filled, usize),
+    ) -> Result<(), Failure> {
+        let text_bytes = down_bytes as u64;
         if let Some([_, _, _, destination]) = &self.own {
             encoder.copy_buffer_to_buffer(destination, 0, &self.down, 0, text_bytes);
         }
-        self.clear(&mut encoder, &filled);
+        self.clear(&mut encoder, filled);
         let (on_down, on_up) = (self.mapped.0.clone(), self.mapped.0.clone());
         encoder.map_buffer_on_submit(&self.down, MapMode::Read, ..text_bytes, move |done| {
             let _ = on_down.send(done.is_ok());
