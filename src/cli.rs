@@ -3,6 +3,7 @@
 //! Arguments come in, an exit code goes out. Results go to standard output, as text or (`--json`)
 //! as JSON; news and errors go to standard error, errors as `error: what` and `help: what to do`.
 
+mod bench;
 mod check;
 mod crypt;
 mod demo;
@@ -41,6 +42,7 @@ Examples:
   ciphermill work --declare                          a worker on RabbitMQ and S3
   ciphermill submit job.json --wait                  publish a job and follow it
   ciphermill encrypt --mode cobblestone --key-file k film.mp4 film.mp4.cob
+  ciphermill bench --report out                      CPU and GPU side by side, as a page with plots
 
 Exit codes: 0 done, 1 job failed, 2 usage, 65 bad data, 69 a dependency is down, 70 a bug,
 75 try again, 78 bad settings.";
@@ -78,6 +80,8 @@ enum Verb {
     Encrypt(crypt::Options),
     /// Decrypt one file
     Decrypt(crypt::Options),
+    /// Measure this machine: every engine side by side, and when a GPU pays
+    Bench(bench::Options),
 }
 
 /// Runs the verb.
@@ -101,6 +105,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match verb {
         Verb::Check(options) => check::run(&options, json),
         Verb::Schema(options) => schema::run(&options),
+        Verb::Bench(options) => bench::run(&options, json),
         Verb::Keys(options) => {
             let settings = load(options.flags(), QUIET)?;
             start::block_on(keys::run(options, settings, json))

@@ -6,7 +6,7 @@
 //! ignored.
 
 mod engine;
-mod memory;
+pub mod memory;
 mod raw;
 
 use std::collections::BTreeMap;

@@ -59,8 +59,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "aws", "buffers", "checksum", "cipher", "engine", "fault", "job", "keys", "observe",
-            "pipeline", "plan", "queue", "report", "secret", "settings", "sink", "store", "worker",
+            "aws", "buffers", "checksum", "cipher", "engine", "fault", "job", "keys", "measure",
+            "observe", "pipeline", "plan", "queue", "report", "secret", "settings", "sink",
+            "store", "worker",
         ],
     ),
 ];
