@@ -12,6 +12,7 @@ pub mod device;
 pub mod kernel_time;
 mod serve;
 mod slot;
+mod tile;
 mod trust;
 
 use std::borrow::Cow;

@@ -1,6 +1,7 @@
 //! A GPU in the lab: through its own queue, its copies alone, and its shader alone.
 
 use std::cell::RefCell;
+use std::sync::atomic::AtomicBool;
 
 use super::batch::{Batch, Part};
 use super::lab::{
@@ -34,12 +35,14 @@ struct Real {
 pub fn find(lab: &Lab, software: bool) -> Result<Box<dyn Card>, Failed> {
     let options = Options {
         // As the engine does by itself.
-        threads: (lab.threads / 2).clamp(1, 4),
+        threads: (lab.threads / 2).clamp(2, 4),
         software,
         ..Options::default()
     };
-    let gpu = Gpu::start(&options, &lab.all).map_err(|failure| without(&options, failure))?;
-    let copies = Copies::new(gpu.device(), &options, options.threads);
+    let stop = AtomicBool::new(false);
+    let gpu =
+        Gpu::start(&options, &lab.all, &stop).map_err(|failure| without(&options, failure))?;
+    let copies = Copies::new(&options, options.threads).map_err(reason)?;
     Ok(Box::new(Real {
         gpu,
         options,
@@ -287,6 +290,7 @@ impl Real {
         let text = vec![0x5a; bytes];
         let (passes, runs) = if lab.quick { (2, 3) } else { (3, 7) };
         let mut rates = [const { Vec::new() }; 3];
+        let device = Device::open(&self.options).map_err(reason)?;
         // The lengths take turns, a few runs each.
         for _ in 0..passes {
             for ((bits, _), rates) in H200_BOUNDS.into_iter().zip(&mut rates) {
@@ -297,9 +301,9 @@ impl Real {
                     text: Text::plain(&text),
                     offset: 0,
                 };
-                let (device, limit) = (self.gpu.device(), self.options.limit);
+                let limit = self.options.limit;
                 let seconds =
-                    kernel_time::seconds(device, &[item], (bytes, runs), limit).map_err(reason)?;
+                    kernel_time::seconds(&device, &[item], (bytes, runs), limit).map_err(reason)?;
                 rates.extend(
                     seconds
                         .into_iter()
@@ -331,7 +335,8 @@ impl Real {
             slot_bytes,
             ..self.options.clone()
         };
-        let other = Gpu::start(&options, &lab.all).map_err(reason)?;
+        let stop = AtomicBool::new(false);
+        let other = Gpu::start(&options, &lab.all, &stop).map_err(reason)?;
         let other = Real {
             gpu: other,
             options,

@@ -3,11 +3,11 @@
 //! The same slots, the same submissions and as many threads as the engine has, without the shader:
 //! what a way through the device can be measured against.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::device::{Device, Transfer};
-use super::slot::{ALIGN_BYTES, Slot};
+use super::slot::Slot;
+use super::tile::ALIGN_BYTES;
 use super::{Failure, Item, Options};
 
 /// Which way bytes go. Each begins and ends in ordinary memory.
@@ -21,11 +21,16 @@ pub enum Way {
     Both,
 }
 
-/// Threads' worth of slots.
+/// Threads' worth of slots, each on a device of its own, as the engine has them.
 pub struct Copies {
-    device: Arc<Device>,
-    lanes: Vec<[Slot; 2]>,
+    lanes: Vec<Lane>,
     limit: Duration,
+}
+
+/// What one thread uses.
+struct Lane {
+    device: Device,
+    slots: [Slot; 2],
 }
 
 /// Texts, and where they are to stand afterwards.
@@ -37,16 +42,18 @@ struct Batch<'a> {
 impl Copies {
     /// Slots for so many threads; `None` where the shader works in host memory and nothing is
     /// copied.
-    pub fn new(device: &Arc<Device>, options: &Options, threads: usize) -> Option<Copies> {
-        if device.transfer == Transfer::Mapped {
-            return None;
+    pub fn new(options: &Options, threads: usize) -> Result<Option<Copies>, Failure> {
+        let mut lanes = Vec::with_capacity(threads);
+        for _ in 0..threads.max(1) {
+            let device = Device::open(options)?;
+            if device.transfer == Transfer::Mapped {
+                return Ok(None);
+            }
+            let slots = [0; 2].map(|_| Slot::new(&device, options.slot_bytes));
+            lanes.push(Lane { device, slots });
         }
-        let lane = |_| [0; 2].map(|_| Slot::new(device, options.slot_bytes));
-        Some(Copies {
-            device: Arc::clone(device),
-            lanes: (0..threads.max(1)).map(lane).collect(),
-            limit: options.limit,
-        })
+        let limit = options.limit;
+        Ok(Some(Copies { lanes, limit }))
     }
 
     /// Copies texts, each of which fits a slot, and as many outs. Going up nothing comes back, and
@@ -64,14 +71,15 @@ impl Copies {
             let _ = queue.send(batch);
         }
         drop(queue);
-        let (device, limit) = (&self.device, self.limit);
-        let lane = |slots: &mut [Slot; 2]| carry(device, (way, limit), slots, ends.iter());
+        let limit = self.limit;
+        let lane =
+            |lane: &mut Lane| carry(&lane.device, (way, limit), &mut lane.slots, ends.iter());
         let (first, others) = self.lanes.split_at_mut(1);
         let lane = &lane;
         std::thread::scope(|scope| {
             let others: Vec<_> = others[..lanes.saturating_sub(1)]
                 .iter_mut()
-                .map(|slots| scope.spawn(move || lane(slots)))
+                .map(|other| scope.spawn(move || lane(other)))
                 .collect();
             let mut done = first.iter_mut().try_for_each(lane);
             for other in others {
@@ -87,8 +95,8 @@ impl Copies {
         let mut outs = outs.into_iter();
         let mut batches = Vec::new();
         let mut left = items;
-        while let (Some([slot, _]), false) = (self.lanes.first(), left.is_empty()) {
-            let mut room = slot.room();
+        while let (Some(lane), false) = (self.lanes.first(), left.is_empty()) {
+            let mut room = lane.slots[0].room();
             let fitting = left.iter().take_while(|item| room.take(item.text.bytes()));
             let count = fitting.count().max(1);
             let (items, rest) = left.split_at(count);

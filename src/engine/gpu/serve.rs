@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::device::Device;
-use super::slot::{Room, Slot};
+use super::slot::Slot;
+use super::tile::Room;
 use super::{Failure, Item, Options, State, Verify, trust};
 use crate::engine::cpu::{Answer, CpuEngine};
 use crate::engine::{Encrypted, Engine, Work};

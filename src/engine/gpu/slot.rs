@@ -12,30 +12,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use wgpu::{BufferUsages as Usage, MapMode};
 
 use super::device::{Device, Transfer};
+use super::tile::{ALIGN_BYTES, ENTRY_BYTES, Room};
 use super::{Failure, Item};
-use crate::cipher::cpu::CounterWidth;
 use crate::cipher::offload::TILE_BYTES;
 
-/// A run of blocks under one key: the host twin of the shader's struct.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Tile {
-    /// The first counter block, most significant word first.
-    counter: [u32; 4],
-    /// Its first block in source and destination.
-    first: u32,
-    /// How many, at most those of [`TILE_BYTES`].
-    blocks: u32,
-    /// The key's index.
-    key: u32,
-    /// How many low bits of the counter block count.
-    width: u32,
-}
-
-/// Bytes of a [`Tile`].
-const ENTRY_BYTES: usize = size_of::<Tile>();
-/// Texts start at multiples of this: whole cache lines on either side.
-pub(super) const ALIGN_BYTES: usize = 256;
 /// Most keys of a batch, and the bytes of the longest one.
 const KEYS: usize = 1024;
 const KEY_BYTES: usize = 480;
@@ -57,29 +37,6 @@ pub struct Slot {
     flying: Option<(wgpu::SubmissionIndex, u64)>,
     /// Bytes of text and of keys in host memory that earlier batches may have left.
     dirty_bytes: (usize, usize),
-}
-
-/// How much more fits a batch.
-#[derive(Clone, Copy)]
-pub struct Room {
-    bytes: usize,
-    tiles: usize,
-    keys: usize,
-}
-
-impl Room {
-    /// Takes room for a text; `false` where there is none.
-    pub fn take(&mut self, text_bytes: usize) -> bool {
-        let bytes = text_bytes.next_multiple_of(ALIGN_BYTES);
-        let tiles = text_bytes.div_ceil(TILE_BYTES);
-        let fits = bytes <= self.bytes && tiles <= self.tiles && self.keys > 0;
-        if fits {
-            self.bytes -= bytes;
-            self.tiles -= tiles;
-            self.keys -= 1;
-        }
-        fits
-    }
 }
 
 impl Slot {
@@ -333,31 +290,6 @@ pub(super) struct Filled {
     text_bytes: usize,
     tiles: usize,
     key_bytes: usize,
-}
-
-impl Item<'_> {
-    fn tile(&self, index: usize, start: usize, key: u32) -> Tile {
-        let stream = self
-            .offload
-            .keystream(self.offset + (index * TILE_BYTES) as u64);
-        let counter = u128::from_be_bytes(stream.counter);
-        Tile {
-            counter: [96, 64, 32, 0].map(|shift| (counter >> shift) as u32),
-            first: (start / 16) as u32,
-            blocks: self.text.tile(index).len().div_ceil(16) as u32,
-            key,
-            width: match stream.width {
-                CounterWidth::Bits128 => 128,
-                CounterWidth::Bits64 => 64,
-                CounterWidth::Bits32 => 32,
-            },
-        }
-    }
-
-    /// Bytes that it takes of a batch.
-    pub(super) fn room_bytes(&self) -> usize {
-        self.text.bytes().next_multiple_of(ALIGN_BYTES)
-    }
 }
 
 /// Where in `up` the tiles stand.
