@@ -4,6 +4,7 @@
 //! well. Modes are built on those and never ask which kernel they got; every kernel passes the same
 //! suite. A kernel with its own instructions can only be had where the CPU has them ([`all`]).
 
+#[allow(unsafe_code, reason = "the same code, compiled for more instructions")]
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "instruction sets and raw pointers")]
