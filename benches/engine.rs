@@ -1,5 +1,6 @@
 //! The engine: one object on 1 to n cores, many CBC objects at once, and small objects, through the
-//! same queue that the pipeline uses. Checksums are computed as there.
+//! same queue that the pipeline uses. Checksums are computed as there. Threads are pinned where their
+//! number is compared: two that share a core for a while say nothing about two cores.
 //!
 //! `cargo bench --bench engine -- --record FILE` also writes the figures as JSON.
 
@@ -154,7 +155,7 @@ impl Bench {
         heat: &str,
     ) {
         let engines =
-            [threads, 1].map(|threads| CpuEngine::start(threads, false).expect("threads"));
+            [threads, 1].map(|threads| CpuEngine::start(threads, true).expect("threads"));
         let plains: Vec<_> = (0..parts).map(|_| self.plain(bytes)).collect();
         let cipher = [Arc::clone(cipher)];
         let [many, one] = &engines;
