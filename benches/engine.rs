@@ -1,6 +1,6 @@
 //! The engine: one object on 1 to n cores, many CBC objects at once, and small objects, through the
 //! same queue that the pipeline uses. Checksums are computed as there. Threads are pinned where their
-//! number is compared: two that share a core for a while say nothing about two cores.
+//! number is compared, so that two of them never share a core.
 //!
 //! `cargo bench --bench engine -- --record FILE` also writes the figures as JSON.
 
