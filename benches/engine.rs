@@ -154,8 +154,7 @@ impl Bench {
         (bytes, parts): (usize, usize),
         heat: &str,
     ) {
-        let engines =
-            [threads, 1].map(|threads| CpuEngine::start(threads, true).expect("threads"));
+        let engines = [threads, 1].map(|threads| CpuEngine::start(threads, true).expect("threads"));
         let plains: Vec<_> = (0..parts).map(|_| self.plain(bytes)).collect();
         let cipher = [Arc::clone(cipher)];
         let [many, one] = &engines;
