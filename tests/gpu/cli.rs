@@ -67,6 +67,26 @@ fn the_engines_make_the_same_bytes() {
     }
 }
 
+/// A result appears by rename, which must not put a file in the place of a device.
+#[test]
+fn a_device_is_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("key"), [1; 32]).expect("a key");
+    std::fs::write(dir.path().join("in"), [2; 100]).expect("IN");
+    let fifo = dir.path().join("out");
+    let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+    assert!(made.success());
+    let arguments = "encrypt --mode cobblestone --key-file key in out";
+    let done = ciphermill(&arguments.split(' ').collect::<Vec<_>>(), dir.path());
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    let kind = std::fs::symlink_metadata(&fifo)
+        .expect("it is there")
+        .file_type();
+    assert!(kind.is_fifo(), "{said}");
+}
+
 #[test]
 fn a_machine_without_an_adapter_says_so() {
     let dir = tempfile::tempdir().expect("a folder");

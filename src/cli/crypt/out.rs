@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
-use crate::fault::{Fault, Result};
+use crate::fault::{Code, Fault, Result};
 use crate::job::ObjectUrl;
 use crate::sink::Sink;
 use crate::store::files::{Access, FileStore};
@@ -24,6 +24,11 @@ impl Out {
     pub(super) async fn open(path: &Path) -> Result<Out> {
         if path.as_os_str() == "-" {
             return Ok(Out::Standard);
+        }
+        // A rename would put a file in the place of a device, a pipe or a socket.
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let message = format!("{} is there and is no file: write to `-`", path.display());
+            return Err(Fault::new(Code::Usage, message).at("OUT"));
         }
         let path = std::path::absolute(path).map_err(|e| Fault::io("name", path, &e))?;
         let store = Arc::new(FileStore::new(Access::Anywhere));
