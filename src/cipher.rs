@@ -56,6 +56,16 @@ pub enum Mark {
     Ghash(gcm::Partial),
 }
 
+impl Mark {
+    /// The hash that it carries; that of nothing where it carries none.
+    fn partial(self) -> gcm::Partial {
+        match self {
+            Mark::Ghash(partial) => partial,
+            Mark::None | Mark::Chain(_) => gcm::Partial::default(),
+        }
+    }
+}
+
 /// A 16-byte IV.
 pub fn block(iv: &[u8]) -> Result<Block> {
     let wrong = || {

@@ -151,13 +151,9 @@ impl Cobblestone {
     /// Opens the chunks of a part in place and closes the gaps their tags leave; returns the
     /// plaintext length.
     pub fn decrypt(&self, first: u64, last: bool, data: &mut [u8]) -> Result<usize> {
-        let full = data.len() / SEALED_CHUNK_BYTES;
-        let short = data.len() % SEALED_CHUNK_BYTES;
-        if last && short < TAG_BYTES || !last && short != 0 {
-            return Err(decrypt_failed());
-        }
+        plain_len(last, data.len()).ok_or_else(decrypt_failed)?;
         let mut plain = 0;
-        for index in 0..full + usize::from(last) {
+        for index in 0..data.len().div_ceil(SEALED_CHUNK_BYTES) {
             let start = index * SEALED_CHUNK_BYTES;
             let end = data.len().min(start + SEALED_CHUNK_BYTES);
             let length = end - start - TAG_BYTES;
@@ -214,6 +210,14 @@ impl Cobblestone {
         }
         initial_counter(nonce)
     }
+}
+
+/// Plaintext bytes of a part that is sealed in so many; `None` where no part is. The last chunk is
+/// shorter than the others, and there is one.
+pub(super) fn plain_len(last: bool, sealed_bytes: usize) -> Option<usize> {
+    let short = sealed_bytes % SEALED_CHUNK_BYTES;
+    let possible = if last { short >= TAG_BYTES } else { short == 0 };
+    possible.then(|| sealed_bytes - sealed_bytes.div_ceil(SEALED_CHUNK_BYTES) * TAG_BYTES)
 }
 
 /// HKDF-Expand keys HMAC with the input key itself. The crate wants a pseudo-random key of at least

@@ -36,6 +36,20 @@ pub enum CounterWidth {
     Bits32,
 }
 
+impl CounterWidth {
+    /// The counter block so many `blocks` later; what does not count stays.
+    pub fn later(self, counter: Block, blocks: u64) -> Block {
+        let mask = match self {
+            CounterWidth::Bits128 => u128::MAX,
+            CounterWidth::Bits64 => u128::from(u64::MAX),
+            CounterWidth::Bits32 => u128::from(u32::MAX),
+        };
+        let number = u128::from_be_bytes(counter);
+        let sum = number.wrapping_add(u128::from(blocks));
+        (number & !mask | sum & mask).to_be_bytes()
+    }
+}
+
 /// One way to compute AES and GHASH.
 pub trait Kernel: Send + Sync {
     /// Its name in results, metrics and benchmarks.
@@ -116,10 +130,8 @@ pub trait GcmKeyed: Send + Sync {
 
 /// The counter block so many `blocks` later: its last four bytes count, wrapping (inc32 of SP
 /// 800-38D, section 6.2).
-pub(super) fn later(mut block: Block, blocks: u32) -> Block {
-    let low = u32::from_be_bytes([block[12], block[13], block[14], block[15]]);
-    block[12..].copy_from_slice(&low.wrapping_add(blocks).to_be_bytes());
-    block
+pub(super) fn later(block: Block, blocks: u32) -> Block {
+    CounterWidth::Bits32.later(block, u64::from(blocks))
 }
 
 /// The last block that GHASH takes: both lengths in bits.

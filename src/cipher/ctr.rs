@@ -38,7 +38,7 @@ impl CounterStart {
 
     /// The counter block `blocks` later, modulo 2^128.
     pub fn plus(self, blocks: u64) -> Block {
-        self.0.wrapping_add(u128::from(blocks)).to_be_bytes()
+        CounterWidth::Bits128.later(self.0.to_be_bytes(), blocks)
     }
 }
 

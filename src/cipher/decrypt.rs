@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES};
 use super::cpu::{Kernel, Keyed};
 use super::ctr::{self, CounterStart};
-use super::gcm::{Gcm, Partial};
+use super::gcm::Gcm;
 use super::mode::Mode;
 use super::{BLOCK_BYTES, Block, Form, Mark, PartAt, TAG_BYTES, cbc, decrypt_failed};
 use crate::fault::Result;
@@ -119,12 +119,7 @@ impl Decryptor {
             return Ok(());
         };
         let tag = tag.ok_or_else(decrypt_failed)?;
-        let partial = if let Mark::Ghash(partial) = whole {
-            partial
-        } else {
-            Partial::default()
-        };
-        gcm.verify(partial, &tag)
+        gcm.verify(whole.partial(), &tag)
     }
 }
 

@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES, Salt};
 use super::cpu::{CbcStream, Data, Kernel};
 use super::ctr::{self, CounterStart};
-use super::gcm::Partial;
 use super::mode::Mode;
 use super::{Block, Form, Mark, PartAt, TAG_BYTES, cbc};
 use crate::fault::Result;
@@ -162,12 +161,7 @@ impl Encryptor {
                 Mark::Chain(chain)
             }
             Mode::Gcm(gcm) => {
-                let before = if let Mark::Ghash(partial) = mark {
-                    partial
-                } else {
-                    Partial::default()
-                };
-                Mark::Ghash(gcm.encrypt(at.offset, before, plain, &mut out[..plain.len()]))
+                Mark::Ghash(gcm.encrypt(at.offset, mark.partial(), plain, &mut out[..plain.len()]))
             }
             Mode::Cobblestone(object) => {
                 let header = if at.offset == 0 { HEADER_BYTES } else { 0 };
@@ -186,9 +180,8 @@ impl Encryptor {
 
     /// The bytes that end the object and depend on all of it: the tag of GCM.
     pub fn finish(&self, whole: Mark) -> Option<[u8; TAG_BYTES]> {
-        match (&self.mode, whole) {
-            (Mode::Gcm(gcm), Mark::Ghash(partial)) => Some(gcm.tag(partial)),
-            (Mode::Gcm(gcm), _) => Some(gcm.tag(Partial::default())),
+        match &self.mode {
+            Mode::Gcm(gcm) => Some(gcm.tag(whole.partial())),
             _ => None,
         }
     }

@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
-use super::cobblestone::{CHUNK_BYTES, Cobblestone, HEADER_BYTES, SEALED_CHUNK_BYTES};
+use super::cobblestone::{self, CHUNK_BYTES, Cobblestone, HEADER_BYTES, SEALED_CHUNK_BYTES};
 use super::cpu::{CounterWidth, Keyed, later};
 use super::decrypt::{Decryptor, Opened};
 use super::encrypt::{Encryptor, steps};
-use super::gcm::{Gcm, Partial};
+use super::gcm::Gcm;
 use super::mode::Mode;
 use super::{BLOCK_BYTES, Block, Mark, PartAt, TAG_BYTES, decrypt_failed, fixsliced};
 use crate::fault::Result;
@@ -57,23 +57,6 @@ pub struct Keystream {
     pub counter: Block,
     /// What counts.
     pub width: CounterWidth,
-}
-
-impl Keystream {
-    /// So many blocks later.
-    fn plus(self, blocks: u64) -> Keystream {
-        let number = u128::from_be_bytes(self.counter);
-        let sum = number.wrapping_add(u128::from(blocks));
-        let mask = match self.width {
-            CounterWidth::Bits128 => u128::MAX,
-            CounterWidth::Bits64 => u128::from(u64::MAX),
-            CounterWidth::Bits32 => u128::from(u32::MAX),
-        };
-        Keystream {
-            counter: (number & !mask | sum & mask).to_be_bytes(),
-            ..self
-        }
-    }
 }
 
 /// An object whose keystream a device can compute.
@@ -132,7 +115,10 @@ impl<'a> Offload<'a> {
     pub fn keystream(&self, offset: u64) -> Keystream {
         debug_assert_eq!(offset % BLOCK_BYTES as u64, 0);
         let counter = match self.streams {
-            Streams::Ctr(_, start) => return start.plus(offset / BLOCK_BYTES as u64),
+            Streams::Ctr(_, Keystream { counter, width }) => {
+                let counter = width.later(counter, offset / BLOCK_BYTES as u64);
+                return Keystream { counter, width };
+            }
             Streams::Gcm(gcm) => gcm.counter(offset),
             Streams::Cobblestone(object) => {
                 let (chunk, within) = (offset / CHUNK_BYTES as u64, offset % CHUNK_BYTES as u64);
@@ -210,10 +196,7 @@ impl<'a> Text<'a> {
 impl Encryptor {
     /// What a device can do of it.
     pub fn offload(&self) -> Option<Offload<'_>> {
-        if self.cpu_only {
-            return None;
-        }
-        Offload::of(&self.mode)
+        Offload::of(&self.mode).filter(|_| !self.cpu_only)
     }
 
     /// Does the rest of [`Encryptor::encrypt`]: `fill` writes the ciphertext that stands at an
@@ -234,7 +217,7 @@ impl Encryptor {
                 Mode::Gcm(gcm) => {
                     let body = &mut out[..range.len()];
                     fill(range.start, body);
-                    mark = Mark::Ghash(gcm.hash(partial(mark), body));
+                    mark = Mark::Ghash(gcm.hash(mark.partial(), body));
                 }
                 Mode::Cobblestone(object) => {
                     let header = if at_step.offset == 0 { HEADER_BYTES } else { 0 };
@@ -259,10 +242,7 @@ impl Encryptor {
 impl Decryptor {
     /// What a device can do of it.
     pub fn offload(&self) -> Option<Offload<'_>> {
-        if self.cpu_only {
-            return None;
-        }
-        Offload::of(&self.mode)
+        Offload::of(&self.mode).filter(|_| !self.cpu_only)
     }
 
     /// The ciphertext of a part without its tags; `None` where its length cannot be right.
@@ -270,13 +250,8 @@ impl Decryptor {
         let (stride, bytes) = match &self.mode {
             Mode::Gcm(_) if at.last => (TILE_BYTES, data.len().checked_sub(TAG_BYTES)?),
             Mode::Cobblestone(_) => {
-                let chunks = data.len().div_ceil(SEALED_CHUNK_BYTES);
-                let whole = data.len().is_multiple_of(SEALED_CHUNK_BYTES);
-                let short = data.len() % SEALED_CHUNK_BYTES;
-                if at.last && short < TAG_BYTES || !at.last && !whole {
-                    return None;
-                }
-                (SEALED_CHUNK_BYTES, data.len() - chunks * TAG_BYTES)
+                let bytes = cobblestone::plain_len(at.last, data.len())?;
+                (SEALED_CHUNK_BYTES, bytes)
             }
             _ => (TILE_BYTES, data.len()),
         };
@@ -303,7 +278,7 @@ impl Decryptor {
                 tag = rest.first_chunk().copied();
                 for (_, range) in steps(at, bytes) {
                     let step = &mut body[range.clone()];
-                    mark = Mark::Ghash(gcm.hash(partial(mark), step));
+                    mark = Mark::Ghash(gcm.hash(mark.partial(), step));
                     fill(range.start, step);
                 }
             }
@@ -325,13 +300,5 @@ impl Decryptor {
             mark,
             tag,
         })
-    }
-}
-
-fn partial(mark: Mark) -> Partial {
-    if let Mark::Ghash(partial) = mark {
-        partial
-    } else {
-        Partial::default()
     }
 }

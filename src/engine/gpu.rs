@@ -77,6 +77,17 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// How many threads that makes on this machine.
+    pub fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.threads {
+            0 => (cores / 2).clamp(2, 4),
+            given => given,
+        }
+    }
+}
+
 /// Why a device is not used (any more).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -206,12 +217,7 @@ impl Gpu {
         cpu: &Arc<CpuEngine>,
         stop: &AtomicBool,
     ) -> Result<Gpu, Failure> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = if options.threads == 0 {
-            (cores / 2).clamp(2, 4)
-        } else {
-            options.threads
-        };
+        let count = options.threads();
         let state = Arc::new(State {
             retired: OnceLock::new(),
             queued_bytes: AtomicUsize::new(0),

@@ -269,16 +269,7 @@ pub fn scatter_warning(what: &str, spread: &Spread) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn spread(low: f64, median: f64, high: f64) -> Spread {
-        Spread {
-            least: low,
-            low,
-            median,
-            high,
-            most: high,
-        }
-    }
+    use crate::measure::sample::spread;
 
     fn section(rows: usize) -> Section {
         let row = |index| Row {

@@ -158,8 +158,15 @@ pub fn events_unrouted() {
 
 /// Work went to an engine: `cpu` or `gpu`.
 pub fn engine_bytes(engine: &'static str, bytes: u64) {
-    let name = EngineName { engine };
-    table().engine_bytes.get_or_create(&name).inc_by(bytes);
+    // Every part comes by here: its counter is looked up once.
+    static COUNTERS: [OnceLock<Counter>; 2] = [const { OnceLock::new() }; 2];
+    let lookup = || {
+        let name = EngineName { engine };
+        table().engine_bytes.get_or_create(&name).clone()
+    };
+    COUNTERS[usize::from(engine == "gpu")]
+        .get_or_init(lookup)
+        .inc_by(bytes);
 }
 
 /// What the engines were measured to do, in bytes per second.

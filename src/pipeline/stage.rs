@@ -364,7 +364,6 @@ impl StagedOutput {
     }
 }
 
-/// The checksum of the whole object. SHA-256 has none over parts.
 /// Engine and kernel, `gpu`, or both, by who ciphered the parts.
 fn ciphered_by(engine: &str, kernel: &str, parts: &[AtomicU64; 2]) -> String {
     match parts.each_ref().map(|count| count.load(Ordering::Relaxed)) {
@@ -374,6 +373,7 @@ fn ciphered_by(engine: &str, kernel: &str, parts: &[AtomicU64; 2]) -> String {
     }
 }
 
+/// The checksum of the whole object. SHA-256 has none over parts.
 fn whole(sums: &mut Mutex<Sums>) -> Option<Checksum> {
     let sums = sums.get_mut().unwrap_or_else(PoisonError::into_inner);
     sums.sort_unstable_by_key(|(number, ..)| *number);

@@ -34,15 +34,13 @@ struct Real {
 /// Opens, tests and starts the best adapter, or says why there is none.
 pub fn find(lab: &Lab, software: bool) -> Result<Box<dyn Card>, Failed> {
     let options = Options {
-        // As the engine does by itself.
-        threads: (lab.threads / 2).clamp(2, 4),
         software,
         ..Options::default()
     };
     let stop = AtomicBool::new(false);
     let gpu =
         Gpu::start(&options, &lab.all, &stop).map_err(|failure| without(&options, failure))?;
-    let copies = Copies::new(&options, options.threads).map_err(reason)?;
+    let copies = Copies::new(&options).map_err(reason)?;
     Ok(Box::new(Real {
         gpu,
         options,
@@ -205,7 +203,7 @@ impl Card for Real {
                 })
             };
             let mut runners: Vec<_> = [Way::Up, Way::Down, Way::Both].map(way).into();
-            runners.push(Run::new(bytes, || batch.copy(self.options.threads)));
+            runners.push(Run::new(bytes, || batch.copy(self.options.threads())));
             turns::take(lab.pace, runners)
         };
         Some((bytes, measured()))
@@ -259,7 +257,7 @@ impl Card for Real {
             });
         }
         let (threads, own) = (
-            plural(self.options.threads),
+            plural(self.options.threads()),
             spelt(self.options.slot_bytes as f64),
         );
         let text = format!(

@@ -25,11 +25,6 @@ impl Out {
         if path.as_os_str() == "-" {
             return Ok(Out::Standard);
         }
-        // A rename would put a file in the place of a device, a pipe or a socket.
-        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-            let message = format!("{} is there and is no file: write to `-`", path.display());
-            return Err(Fault::new(Code::Usage, message).at("OUT"));
-        }
         let path = std::path::absolute(path).map_err(|e| Fault::io("name", path, &e))?;
         let store = Arc::new(FileStore::new(Access::Anywhere));
         let sink = Sink::begin(
@@ -39,7 +34,13 @@ impl Out {
             true,
             false,
         )
-        .await?;
+        .await;
+        let sink = sink.map_err(|fault| match fault.code {
+            Code::InvalidValue => {
+                Fault::new(Code::Usage, format!("{}: write to `-`", fault.message)).at("OUT")
+            }
+            _ => fault,
+        })?;
         Ok(Out::File(Box::new(sink)))
     }
 

@@ -40,11 +40,11 @@ struct Batch<'a> {
 }
 
 impl Copies {
-    /// Slots for so many threads; `None` where the shader works in host memory and nothing is
-    /// copied.
-    pub fn new(options: &Options, threads: usize) -> Result<Option<Copies>, Failure> {
-        let mut lanes = Vec::with_capacity(threads);
-        for _ in 0..threads.max(1) {
+    /// Slots for as many threads as the engine would have; `None` where the shader works in host
+    /// memory and nothing is copied.
+    pub fn new(options: &Options) -> Result<Option<Copies>, Failure> {
+        let mut lanes = Vec::with_capacity(options.threads());
+        for _ in 0..options.threads() {
             let device = Device::open(options)?;
             if device.transfer == Transfer::Mapped {
                 return Ok(None);

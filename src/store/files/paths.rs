@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Access;
@@ -85,9 +85,16 @@ impl Place {
         ))
     }
 
-    /// A new, empty temporary file beside the place, and its name.
+    /// A new, empty temporary file beside the place, and its name. A rename would put it in the place
+    /// of a device, a pipe or a socket as well: what is there and is no file is refused.
     pub(super) fn create_temporary(&self) -> Result<(String, File)> {
         let (parent, name) = self.parent(true).map_err(|e| self.cannot_write(e))?;
+        let there = rustix::fs::statat(&parent, &name, AtFlags::empty());
+        let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+        if there.is_ok_and(|there| !is_file(there.st_mode)) {
+            let message = format!("{} is there and is no file", self.shown());
+            return Err(Fault::new(Code::InvalidValue, message));
+        }
         let random: [u8; 8] = crate::secret::random_array()?;
         let stem = stem(name.to_string_lossy().into_owned());
         let temporary = format!(".{stem}.{}.part", hex::encode(random));
