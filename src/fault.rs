@@ -138,6 +138,14 @@ codes! {
         "this store ignores server-side encryption: drop `storage.server_side` or use another store";
     StoreRejected = "store_rejected", Permanent, 1,
         "the store refused the request as invalid: see its message";
+    MediaUnreadable = "media_unreadable", Permanent, 65,
+        "the media is damaged, or nothing that is read here; `required: false` lets the job go on without it";
+    MediaTooLarge = "media_too_large", Permanent, 1,
+        "ask for less (size, number, interval), or raise `worker.budget_bytes` and the limits under `[media]`";
+    MediaTimeout = "media_timeout", Permanent, 1,
+        "ask for less, or raise `media.seconds`";
+    MediaUnavailable = "media_unavailable", Transient, 69,
+        "install ffmpeg and bubblewrap, and see the settings under `[media]` for what protection they need";
     IntegrityMismatch = "integrity_mismatch", Transient, 75,
         "the store holds other bytes than were sent; the worker tries again";
     StoreDown = "store_down", Dependency, 69,

@@ -6,9 +6,12 @@
 //! string here is bounded; the bounds stand in [`limits`].
 
 pub mod check;
+pub mod companions;
 pub mod digest;
 pub mod event;
 pub mod limits;
+pub mod offset;
+pub mod picture;
 pub mod schema;
 pub mod url;
 mod wire;
@@ -18,7 +21,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use companions::{Artwork, Captions, Thumbnails};
 pub use digest::JobDigest;
+pub use picture::{
+    Extent, HorizontalAlign, Padding, Picture, PictureFormat, Placement, Sizing, Target,
+    VerticalAlign, WatermarkSizing,
+};
 pub use url::ObjectUrl;
 
 /// One job message, version 1: one input, read once, and the outputs made of it.
@@ -37,6 +45,15 @@ pub struct Job {
     /// What is written: each output is the whole input under its own mode and key.
     #[schemars(length(min = 1, max = 32))]
     pub outputs: Vec<Output>,
+    /// Pictures of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnails: Option<Thumbnails>,
+    /// Captions of the input, and of files beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captions: Option<Captions>,
+    /// Covers of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artwork: Option<Artwork>,
     /// The job fails if it takes longer than this many seconds from its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604800))]
@@ -52,6 +69,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether anything is made beside the outputs.
+    pub fn has_companions(&self) -> bool {
+        self.thumbnails.is_some() || self.captions.is_some() || self.artwork.is_some()
+    }
+
     /// Whether an output uses an IV of the caller's: then no other plaintext may ever meet it.
     pub fn gives_iv(&self) -> bool {
         let given = |output: &Output| output.encryption.as_ref().is_some_and(|e| e.iv.is_some());

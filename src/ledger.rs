@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checksum::Algorithm;
 use crate::fault::{Code, Fault, Result};
-use crate::job::event::EventData;
+use crate::job::event::{CompanionResult, EventData};
 use crate::job::{Job, JobDigest, ObjectUrl};
 use crate::sink::label::Label;
 use crate::store::{Listed, NewObject, Store, Stores, UploadId, Version};
@@ -37,9 +37,22 @@ pub struct Entry {
     pub source: Version,
     /// What is being written.
     pub outputs: Vec<OutputEntry>,
+    /// The companions being written, once they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<CompanionEntry>,
     /// The result, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<EventData>>,
+}
+
+/// One companion being written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CompanionEntry {
+    /// The object.
+    #[serde(flatten)]
+    pub object: OutputEntry,
+    /// Its result, as far as it is known before it is published.
+    pub result: CompanionResult,
 }
 
 /// One object being written.

@@ -6,7 +6,7 @@
 //! table.
 //!
 //! ```text
-//! job -> plan -> keys -> source -> engine(cipher) -> sink -> report
+//! job -> plan -> keys -> source -> engine(cipher) / media -> sink -> report
 //! ```
 
 // The data's way.
@@ -14,6 +14,7 @@ pub mod cipher;
 pub mod engine;
 pub mod job;
 pub mod keys;
+pub mod media;
 pub mod plan;
 pub mod report;
 pub mod sink;

@@ -2,23 +2,27 @@
 //!
 //! A checked job comes in, objects come out, and an [`Outcome`] that says what the stores then
 //! hold. In the order of the data: admit -> recall (was it done already?) -> open the source ->
-//! keys -> plan -> stage the outputs and remember them -> stream the parts -> verify -> publish all
-//! outputs together -> remember the result. A failure before the last steps publishes nothing;
+//! keys -> plan -> stage the outputs and remember them -> stream the parts, making companions beside
+//! -> verify -> publish everything together -> remember the result. A failure before the last steps publishes nothing;
 //! every staged upload is aborted (P2, P6, P7).
 
+mod companions;
 mod flow;
 mod prepare;
 mod recall;
 mod stage;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
 
+use self::companions::Inputs;
 use self::flow::Flow;
+use self::prepare::BesideKeys;
 use self::recall::{Recalled, Remains};
 use self::stage::{Staged, StagedOutput};
 use crate::buffers::{Pool, Reservation};
@@ -26,10 +30,11 @@ use crate::cipher::cpu::Kernel;
 use crate::engine::Engine;
 use crate::fault::{Code, Fault, Result};
 use crate::job::check::ParsedJob;
-use crate::job::event::{EventData, OutputResult};
+use crate::job::event::{CaptionSourceResult, CompanionResult, EventData, OutputResult};
 use crate::job::{IfExists, Job};
 use crate::keys::Keys;
 use crate::ledger::{Entry, Ledger};
+use crate::media::Media;
 use crate::observe;
 use crate::plan::{self, Limits, Plan};
 use crate::report;
@@ -49,6 +54,8 @@ pub struct Pipeline {
     pub kernel: &'static dyn Kernel,
     /// Where buffers come from.
     pub pool: Arc<Pool>,
+    /// What makes thumbnails, captions and artwork.
+    pub media: Media,
     /// Part sizes and the budget.
     pub limits: Limits,
     /// What producers may ask for.
@@ -100,6 +107,15 @@ struct Begun {
     source: Source,
     staged: Staged,
     reservation: Arc<Reservation>,
+    /// What companions are sealed with.
+    keys: BesideKeys,
+    /// What they are made of, besides the source.
+    inputs: Inputs,
+    /// URLs of those that an earlier attempt published.
+    ours: HashSet<String>,
+    /// What their result will say, as far as it is not theirs.
+    unmade: Vec<CompanionResult>,
+    caption_sources: Vec<CaptionSourceResult>,
 }
 
 impl Pipeline {
@@ -133,7 +149,7 @@ impl Pipeline {
                     recognised: true,
                 });
             }
-            Recalled::Unfinished(remains) => remains,
+            Recalled::Unfinished(remains) => *remains,
         };
         let mut begun = tokio::select! {
             begun = self.begin(attempt, recalled) => begun?,
@@ -147,7 +163,7 @@ impl Pipeline {
             Ok(plain_bytes) => self
                 .publish(attempt.parsed, &begun.plan, &mut begun.staged)
                 .await
-                .map(|outputs| (plain_bytes, outputs)),
+                .map(|published| (plain_bytes, published)),
             Err(fault) => Err(fault),
         };
         let Begun {
@@ -155,10 +171,13 @@ impl Pipeline {
             source,
             mut staged,
             reservation,
+            unmade,
+            caption_sources,
+            ..
         } = begun;
         drop(reservation);
         match done {
-            Ok((plain_bytes, outputs)) => {
+            Ok((plain_bytes, (outputs, companions))) => {
                 let data = EventData {
                     input: Some(report::input(
                         &job.input,
@@ -166,6 +185,8 @@ impl Pipeline {
                         plain_bytes,
                     )),
                     outputs,
+                    companions: companions.into_iter().chain(unmade).collect(),
+                    caption_sources,
                     seconds: Some(started.elapsed().as_secs_f64()),
                     ..EventData::default()
                 };
@@ -186,8 +207,12 @@ impl Pipeline {
     /// Everything before the first byte moves.
     async fn begin(&self, attempt: &Attempt<'_>, remains: Remains) -> Result<Begun> {
         let (parsed, job) = (attempt.parsed, &attempt.parsed.job);
-        let source = Source::open(Arc::clone(self.stores.of(&job.input.url)), &job.input).await?;
-        let plan = plan::make(job, source.facts(), &self.limits)?;
+        let store = Arc::clone(self.stores.of(&job.input.url));
+        let source = Source::open(store, &job.input, "/input");
+        let (source, inputs) = tokio::try_join!(source, self.open_inputs(job))?;
+        let lengths = inputs.lengths();
+        let input_bytes = lengths.iter().flatten().sum();
+        let plan = plan::make(job, source.facts(), input_bytes, &self.limits)?;
         let done = self.clear_remains(attempt, &plan, remains, &source).await?;
         attempt
             .progress
@@ -195,21 +220,30 @@ impl Pipeline {
             .store(plan.sealed_bytes, Ordering::Relaxed);
         let keys = self.fetch_keys(job).await?;
         let reservation = self.pool.reserve(plan.reserve_bytes).await?;
-        let prepared = self
-            .prepare(parsed, &plan, &source, keys, &reservation)
+        let (prepared, keys) = self
+            .prepare(parsed, &plan, &source, keys, &lengths, &reservation)
             .await?;
-        let staged = self.stage(parsed, &plan, &source, prepared, done).await?;
+        let staged = self
+            .stage(parsed, &plan, &source, prepared, done.outputs)
+            .await?;
         Ok(Begun {
             plan,
             source,
             staged,
             reservation,
+            keys,
+            inputs,
+            ours: done.companions,
+            unmade: Vec::new(),
+            caption_sources: Vec::new(),
         })
     }
 
-    /// Moves the bytes; returns the plaintext's length.
+    /// Moves the bytes, and makes and stages the companions beside them; returns the plaintext's
+    /// length.
     async fn transfer(&self, attempt: &Attempt<'_>, begun: &mut Begun) -> Result<u64> {
         let job = &attempt.parsed.job;
+        let (feed, tap) = self.feed(job, begun).await?;
         let flow = Flow {
             engine: Arc::clone(&self.engine),
             source: begun.source.clone(),
@@ -218,17 +252,26 @@ impl Pipeline {
             progress: Arc::clone(&attempt.progress),
             input: job.input.clone(),
         };
-        flow.run(&begun.staged).await
+        let moving = flow.run(&begun.staged, tap);
+        if begun.plan.beside.is_none() {
+            return moving.await;
+        }
+        let making = self.make_companions(job, begun, feed).boxed();
+        let (plain_bytes, made) = tokio::try_join!(moving, making)?;
+        self.stage_companions(attempt.parsed, begun, made)
+            .boxed()
+            .await?;
+        Ok(plain_bytes)
     }
 
-    /// Publishes all outputs together, those that may be refused because something is there first.
-    /// A required one that fails fails the job.
+    /// Publishes everything together: the companions, then the outputs, those that may be refused
+    /// because something is there first. A required one that fails fails the job.
     async fn publish(
         &self,
         parsed: &ParsedJob,
         plan: &Plan,
         staged: &mut Staged,
-    ) -> Result<Vec<OutputResult>> {
+    ) -> Result<(Vec<OutputResult>, Vec<CompanionResult>)> {
         if plan.ledger && !self.is_ours(parsed, staged).await? {
             return Err(Fault::new(
                 Code::Superseded,
@@ -236,17 +279,25 @@ impl Pipeline {
             ));
         }
         let engine = self.engine.name();
+        let companions = companions::publish(&mut staged.companions, engine)
+            .boxed()
+            .await?;
         let outputs = &parsed.job.outputs;
+        let pointer = |index: usize| format!("/outputs/{index}");
         for (index, output) in outputs
             .iter()
             .enumerate()
             .filter(|(_, o)| o.if_exists == IfExists::Fail)
         {
-            staged.outputs[index].commit(index, output, engine).await?;
+            let staged = &mut staged.outputs[index];
+            staged.commit(&pointer(index), output, engine).await?;
         }
         let commits = staged.outputs.iter_mut().zip(outputs).enumerate();
-        let results = commits.map(|(index, (staged, output))| staged.commit(index, output, engine));
-        join_all(results).await.into_iter().collect()
+        let results = commits.map(|(index, (staged, output))| async move {
+            staged.commit(&pointer(index), output, engine).await
+        });
+        let outputs: Result<Vec<_>> = join_all(results).await.into_iter().collect();
+        Ok((outputs?, companions))
     }
 
     /// Whether the ledger still speaks of this attempt. A broker that lost us gives the job to
@@ -259,9 +310,13 @@ impl Pipeline {
     /// Aborts what was staged, and forgets the job. An IV of the caller's is never forgotten, nor is
     /// an output that is visible, or may be.
     async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
-        let aborts = join_all(staged.outputs.iter_mut().map(StagedOutput::abort)).await;
+        let companions = staged.companions.iter_mut().map(|c| &mut c.staged);
+        let all = staged.outputs.iter_mut().chain(companions);
+        let aborts = join_all(all.map(StagedOutput::abort)).await;
         let left = aborts.contains(&false);
-        let visible = staged.outputs.iter().any(StagedOutput::may_be_published);
+        let companions = staged.companions.iter().map(|c| &c.staged);
+        let visible = staged.outputs.iter().chain(companions);
+        let visible = visible.into_iter().any(StagedOutput::may_be_published);
         if !plan.ledger || visible || left {
             return;
         }
@@ -274,6 +329,7 @@ impl Pipeline {
             }
             let mut entry = staged.entry.clone();
             entry.outputs.clear();
+            entry.companions.clear();
             self.ledger(&parsed.job).write(&entry).await
         };
         if let Err(fault) = forgotten.await {

@@ -5,8 +5,10 @@
 //! refused here (P9, P13).
 
 pub mod admit;
+pub mod beside;
 pub mod reuse;
 
+use self::beside::Beside;
 use crate::buffers::Pool;
 use crate::cipher::{Form, gcm};
 use crate::fault::{Code, Fault, Result};
@@ -34,6 +36,8 @@ pub struct Limits {
     pub budget_bytes: usize,
     /// The store wants all parts of an upload but the last to have one size.
     pub equal_parts: bool,
+    /// What companions may take.
+    pub media: beside::Limits,
 }
 
 impl Limits {
@@ -45,6 +49,11 @@ impl Limits {
             slots: settings.worker.slots,
             budget_bytes: settings.worker.budget_bytes,
             equal_parts: settings.s3.flavour.wants_equal_parts(),
+            media: beside::Limits {
+                decoder_bytes: settings.media.decoder_bytes,
+                plaintext_bytes: settings.media.plaintext_bytes,
+                output_bytes: settings.media.output_bytes,
+            },
         }
     }
 }
@@ -66,8 +75,10 @@ pub struct Plan {
     pub buffer_bytes: usize,
     /// Parts in flight at once.
     pub lanes: usize,
-    /// Bytes of the budget that the job holds while it runs.
+    /// Bytes of the budget that the job holds while it runs, companions included.
     pub reserve_bytes: usize,
+    /// How its companions are made, where it has any.
+    pub beside: Option<Beside>,
     /// Whether outputs are multipart uploads.
     pub multipart: bool,
     /// Whether the job must be remembered across crashes.
@@ -85,8 +96,8 @@ pub fn form(encryption: Option<&Encryption>) -> Form {
     }
 }
 
-/// Plans the job over a source with these facts.
-pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
+/// Plans the job over a source with these facts, and `input_bytes` of watermarks and caption files.
+pub fn make(job: &Job, facts: &Facts, input_bytes: u64, limits: &Limits) -> Result<Plan> {
     let source = form(job.input.encryption.as_ref());
     let plain_bytes = source
         .plain_len(facts.len)
@@ -105,7 +116,13 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
         let message = format!("{needed}, the budget is {}", limits.budget_bytes);
         return Err(Fault::new(Code::PartTooLarge, message).at("/outputs"));
     }
-    let share = (limits.budget_bytes / limits.slots).max(lane_bytes);
+    let beside = beside::plan(job, plain_bytes, input_bytes, limits)?;
+    let beside_bytes = beside.as_ref().map_or(0, |beside| beside.reserve_bytes);
+    if beside_bytes + lane_bytes > limits.budget_bytes {
+        return Err(beside::too_large(beside_bytes + lane_bytes, limits));
+    }
+    let share = limits.budget_bytes / limits.slots;
+    let share = share.saturating_sub(beside_bytes).max(lane_bytes);
     let lanes = (share / lane_bytes)
         .min(limits.parts_in_flight)
         .min(parts as usize)
@@ -122,10 +139,15 @@ pub fn make(job: &Job, facts: &Facts, limits: &Limits) -> Result<Plan> {
         parts,
         buffer_bytes,
         lanes,
-        reserve_bytes: lanes * lane_bytes,
+        reserve_bytes: lanes * lane_bytes + beside_bytes,
         multipart,
         // A CBC source's length is only known at its end, so no label can tell it.
-        ledger: multipart || job.outputs.len() > 1 || needs_memory(job) || source == Form::Cbc,
+        ledger: multipart
+            || job.outputs.len() > 1
+            || needs_memory(job)
+            || source == Form::Cbc
+            || beside.is_some(),
+        beside,
     })
 }
 
@@ -238,6 +260,11 @@ mod tests {
         slots: 2,
         budget_bytes: 256 << 20,
         equal_parts: false,
+        media: beside::Limits {
+            decoder_bytes: 64 << 20,
+            plaintext_bytes: 32 << 20,
+            output_bytes: 32 << 20,
+        },
     };
 
     fn job(encryption: &str) -> Job {
@@ -258,7 +285,7 @@ mod tests {
     #[test]
     fn parts_stay_below_the_stores_limit_and_inside_the_budget() {
         let job = job(r#""mode":"cobblestone""#);
-        let small = make(&job, &facts(0), &LIMITS).expect("an empty object");
+        let small = make(&job, &facts(0), 0, &LIMITS).expect("an empty object");
         assert_eq!(
             (small.parts, small.multipart, small.ledger),
             (1, false, false)
@@ -266,6 +293,7 @@ mod tests {
         let large = make(
             &job,
             &facts(200 << 30),
+            0,
             &Limits {
                 budget_bytes: 1 << 30,
                 ..LIMITS
@@ -277,6 +305,7 @@ mod tests {
             let plan = make(
                 &job,
                 &facts(5 << 30),
+                0,
                 &Limits {
                     budget_bytes,
                     ..LIMITS
@@ -285,32 +314,32 @@ mod tests {
             .expect("5 GiB");
             assert!(plan.reserve_bytes <= budget_bytes && plan.lanes >= 1 && plan.ledger);
         }
-        let refused = make(&job, &facts(5 << 40), &LIMITS).expect_err("5 TiB");
+        let refused = make(&job, &facts(5 << 40), 0, &LIMITS).expect_err("5 TiB");
         assert_eq!(refused.code, Code::PartTooLarge);
     }
 
     #[test]
     fn counters_that_would_wrap_are_refused() {
         let gcm = job(r#""mode":"aes-gcm""#);
-        assert!(make(&gcm, &facts(gcm::MAX_BYTES), &LIMITS).is_ok());
-        let refused = make(&gcm, &facts(gcm::MAX_BYTES + 1), &LIMITS).expect_err("too long");
+        assert!(make(&gcm, &facts(gcm::MAX_BYTES), 0, &LIMITS).is_ok());
+        let refused = make(&gcm, &facts(gcm::MAX_BYTES + 1), 0, &LIMITS).expect_err("too long");
         assert_eq!(refused.code, Code::GcmTooLarge);
         assert_eq!(refused.pointer.as_deref(), Some("/outputs/0/encryption"));
         let zero = job(r#""mode":"aes-ctr","iv":"AAAAAAAAAAAAAAAA""#);
-        assert!(make(&zero, &facts(64 << 30), &LIMITS).is_ok());
+        assert!(make(&zero, &facts(64 << 30), 0, &LIMITS).is_ok());
         assert_eq!(
-            make(&zero, &facts((64 << 30) + 1), &LIMITS)
+            make(&zero, &facts((64 << 30) + 1), 0, &LIMITS)
                 .expect_err("wraps")
                 .code,
             Code::CounterWrap
         );
         let one = job(r#""mode":"aes-ctr","iv":"AAAAAAAAAAAAAAAA","ctr_start":1"#);
         assert_eq!(
-            make(&one, &facts(64 << 30), &LIMITS)
+            make(&one, &facts(64 << 30), 0, &LIMITS)
                 .expect_err("wraps")
                 .code,
             Code::CounterWrap
         );
-        assert!(make(&one, &facts((64 << 30) - 16), &LIMITS).is_ok());
+        assert!(make(&one, &facts((64 << 30) - 16), 0, &LIMITS).is_ok());
     }
 }

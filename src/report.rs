@@ -70,6 +70,34 @@ pub fn written(output: &Output, facts: &Facts, label: &Label, made: &Made) -> Ou
     }
 }
 
+/// The result of an object that is being written, as far as it is known.
+pub fn begun(output: &Output, label: &Label) -> OutputResult {
+    let facts = Facts::default();
+    OutputResult {
+        bytes: None,
+        etag: None,
+        ..written(output, &facts, label, &Made::default())
+    }
+}
+
+/// Adds what its store says of an object.
+pub fn fill(result: &mut OutputResult, facts: &Facts) {
+    result.bytes = Some(facts.len);
+    result.etag = Some(facts.version.etag.clone());
+    result.version_id.clone_from(&facts.version.version_id);
+    result.server_side.clone_from(&facts.server_side);
+}
+
+/// The result of companions that were not required and could not be made.
+pub fn not_made(pattern: &str, fault: &Fault) -> OutputResult {
+    OutputResult {
+        url: pattern.into(),
+        status: OutputStatus::Failed,
+        fault: Some(fault.into()),
+        ..OutputResult::default()
+    }
+}
+
 /// The result of an output that was not required and failed.
 pub fn not_written(output: &Output, fault: &Fault) -> OutputResult {
     OutputResult {

@@ -6,6 +6,7 @@
 //! ignored.
 
 mod engine;
+mod media;
 pub mod memory;
 mod raw;
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub keyring: Keyring,
     /// Cipher engines.
     pub engine: Engine,
+    /// Thumbnails, captions and artwork.
+    pub media: Media,
     /// Logging.
     pub log: Log,
 }
@@ -149,6 +152,31 @@ pub enum EngineChoice {
     Cpu,
     /// The GPU, for all that it can do.
     Gpu,
+}
+
+/// `[media]`
+#[derive(Clone, Debug)]
+pub struct Media {
+    /// Whether parsers must have namespaces of their own: less is an error then.
+    pub full_protection: bool,
+    /// The ffmpeg program.
+    pub ffmpeg: PathBuf,
+    /// The ffprobe program.
+    pub ffprobe: PathBuf,
+    /// The bubblewrap program.
+    pub bubblewrap: PathBuf,
+    /// The oldest ffmpeg that is used: major, minor, patch.
+    pub oldest_ffmpeg: (u32, u32, u32),
+    /// Private memory of a job's parsers, in the budget.
+    pub decoder_bytes: usize,
+    /// Plaintext of a job that is kept in memory for its parsers, in the budget.
+    pub plaintext_bytes: usize,
+    /// Finished companions of a job, kept until it publishes, in the budget.
+    pub output_bytes: usize,
+    /// How long one parser may take.
+    pub limit: Duration,
+    /// Sandboxes that stand ready once the first job needed one.
+    pub warm: usize,
 }
 
 /// `[log]`

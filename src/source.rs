@@ -22,12 +22,15 @@ const RESUMES: u32 = 5;
 pub struct Source {
     store: Arc<dyn Store>,
     input: Arc<Input>,
+    /// Where the input stands in the job.
+    pointer: Arc<str>,
     facts: Arc<Facts>,
 }
 
 impl Source {
-    /// Opens the input and pins its version. One that is not the version the job names is refused.
-    pub async fn open(store: Arc<dyn Store>, input: &Input) -> Result<Source> {
+    /// Opens the input that stands at `pointer` in the job, and pins its version. One that is not
+    /// the version the job names is refused.
+    pub async fn open(store: Arc<dyn Store>, input: &Input, pointer: &str) -> Result<Source> {
         let facts = store.head(&input.url, input.version_id.as_deref()).await;
         let facts = match facts {
             Ok(facts) => facts,
@@ -39,7 +42,7 @@ impl Source {
                 } else {
                     fault.code
                 };
-                return Err(Fault { code, ..fault }.at("/input/url"));
+                return Err(Fault { code, ..fault }.at(format!("{pointer}/url")));
             }
         };
         if let Some(etag) = &input.etag {
@@ -49,14 +52,21 @@ impl Source {
                     "{} has the ETag {}, not {named}",
                     input.url, facts.version.etag
                 );
-                return Err(Fault::new(Code::SourceChanged, message).at("/input/etag"));
+                let fault = Fault::new(Code::SourceChanged, message);
+                return Err(fault.at(format!("{pointer}/etag")));
             }
         }
         Ok(Source {
             store,
             input: Arc::new(input.clone()),
+            pointer: pointer.into(),
             facts: Arc::new(facts),
         })
+    }
+
+    /// Where it stands in the job.
+    pub fn pointer(&self) -> &str {
+        &self.pointer
     }
 
     /// What its store said of it.
@@ -103,6 +113,6 @@ impl Source {
             },
             _ => fault,
         };
-        fault.at("/input/url")
+        fault.at(format!("{}/url", self.pointer))
     }
 }

@@ -31,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["buffers", "cipher", "fault", "job", "settings", "store"],
     ),
     ("source", &["buffers", "fault", "job", "observe", "store"]),
+    ("media", &["fault", "job", "settings"]),
     (
         "engine",
         &[
@@ -46,8 +47,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "buffers", "checksum", "cipher", "engine", "fault", "job", "keys", "ledger", "observe",
-            "plan", "report", "secret", "settings", "sink", "source", "store",
+            "buffers", "checksum", "cipher", "engine", "fault", "job", "keys", "ledger", "media",
+            "observe", "plan", "report", "secret", "settings", "sink", "source", "store",
         ],
     ),
     (
@@ -60,8 +61,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "aws", "buffers", "checksum", "cipher", "engine", "fault", "job", "keys", "measure",
-            "observe", "pipeline", "plan", "queue", "report", "secret", "settings", "sink",
-            "store", "worker",
+            "media", "observe", "pipeline", "plan", "queue", "report", "secret", "settings",
+            "sink", "store", "worker",
         ],
     ),
 ];
@@ -269,7 +270,11 @@ fn documents_keep_up_with_the_code() {
         );
     }
     let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
-    let settings = ["src/settings/raw.rs", "src/settings/engine.rs"];
+    let settings = [
+        "src/settings/raw.rs",
+        "src/settings/engine.rs",
+        "src/settings/media.rs",
+    ];
     let text = |path| std::fs::read_to_string(root.join(path)).expect("settings");
     let mut section = String::new();
     let mut seen = 0;

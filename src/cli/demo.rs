@@ -2,6 +2,7 @@
 //! handful of jobs, runs the worker on it, and verifies each output: with the openssl program, or
 //! by decrypting it and comparing hashes.
 
+mod companions;
 mod effort;
 mod jobs;
 mod samples;
@@ -74,7 +75,9 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
     let samples = Samples::make(&dir, options.mib)?;
     let ring = Keyring::create(&dir.join("demo.keyring"))?;
     let demo = Demo { dir, ring, samples };
-    say("first wave: encrypt in every mode, fan out, and one job that must be refused");
+    say(
+        "first wave: every mode, a fan-out, thumbnails and captions, and a job that must be refused",
+    );
     let mut jobs = demo.encrypt_jobs()?;
     let mut effort = demo.work(&settings, &jobs).await?;
     say("second wave: decrypt what the first wave wrote, and re-encrypt one of it");
@@ -227,6 +230,7 @@ impl Demo {
                     },
                 ))
             }
+            Check::Companions { key } => self.check_companions(key, event),
             Check::Decrypted => Ok((true, "by the decrypt jobs".into())),
             Check::Refused(_) => Ok((true, String::new())),
         }
@@ -261,7 +265,8 @@ fn print(rows: &[Row], json: bool) {
 fn places(dir: &Path) -> String {
     let dir = dir.display();
     format!(
-        "\nlook at   {dir}/out           what was written\n          \
+        "\nlook at   {dir}/look          thumbnails and captions, as openssl decrypted them\n          \
+         {dir}/out           what was written\n          \
          {dir}/spool/done    jobs and their results, with what opens each output\n          \
          {dir}/spool/failed  the job that was refused, and why"
     )

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{read_input, show, start};
 use crate::fault::{Code, Fault, Result};
 use crate::job::check::{self, ParsedJob};
-use crate::job::event::{Event, State};
+use crate::job::event::{CompanionKind, CompanionResult, Event, State};
 use crate::job::{JobDigest, limits};
 use crate::pipeline::{Attempt, Pipeline, Progress};
 use crate::report::{self, Context};
@@ -190,4 +190,31 @@ fn describe(name: &str, event: &Event) {
             show::text(&format!("    to decrypt: {encryption}"));
         }
     }
+    for companion in &data.companions {
+        show::text(&format!("  {}", told(companion)));
+    }
+}
+
+/// One companion in a line: what it is, where, and how large.
+fn told(companion: &CompanionResult) -> String {
+    let (about, output) = (&companion.about, &companion.output);
+    let kind = match about.kind {
+        CompanionKind::Thumbnail => "thumbnail",
+        CompanionKind::Caption => "captions",
+        CompanionKind::Artwork => "artwork",
+    };
+    let size = about.width.zip(about.height);
+    let facts = [
+        size.map(|(width, height)| format!("{width}x{height}")),
+        about.at_seconds.map(|seconds| format!("at {seconds} s")),
+        about.language.clone(),
+        about.cues.map(|cues| format!("{cues} cues")),
+        output.bytes.map(show::size),
+        output
+            .fault
+            .as_ref()
+            .map(|fault| format!("not made: {} [{}]", fault.message, fault.code)),
+    ];
+    let facts: Vec<_> = facts.into_iter().flatten().collect();
+    format!("{kind} {}: {}", output.url, facts.join(", "))
 }

@@ -12,6 +12,7 @@ use crate::cipher::cpu::{self, Kernel};
 use crate::engine::{self, Choice, Engine, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::keys::Keys;
+use crate::media::Media;
 use crate::pipeline::Pipeline;
 use crate::plan::Limits;
 use crate::settings::{EngineChoice, Settings};
@@ -93,6 +94,7 @@ pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
         ),
         engine: engine(settings, kernel)?,
         kernel,
+        media: Media::new(settings.media.clone()),
         pool: Pool::new(settings.worker.budget_bytes),
         limits: Limits::from_settings(settings),
         worker: settings.worker.clone(),

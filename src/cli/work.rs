@@ -15,6 +15,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::job::JobDigest;
 use crate::job::check;
 use crate::observe;
+use crate::observe::health::Readiness;
 use crate::pipeline::Pipeline;
 use crate::queue::Queue;
 use crate::queue::amqp::{AmqpQueue, DeadLetters, DeadMessage};
@@ -77,6 +78,7 @@ pub async fn run(options: Options, settings: Settings) -> Result<ExitCode> {
         (None, None) => Access::Refused,
     };
     let pipeline = start::pipeline(&settings, access)?;
+    tokio::spawn(look_for_tools(Arc::clone(&pipeline)));
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let connected = Arc::new(AtomicBool::new(false));
     watch_signals(stop.clone(), abort.clone(), settings.worker.drain)?;
@@ -169,10 +171,16 @@ async fn serve_admin(
     if serving.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    let pool = Arc::clone(&pipeline.pool);
+    let pipeline = Arc::clone(pipeline);
     let ready: observe::health::Ready = Arc::new(move || {
+        let pool = &pipeline.pool;
         observe::budget(pool.budget_bytes(), pool.reserved_bytes());
-        QUEUE.get().is_some_and(|queue| queue.ready()) && observe::is_consuming()
+        let media = pipeline.media.protection();
+        let media = media.unwrap_or_else(|| "not available, or not looked for yet".into());
+        Readiness {
+            taking: QUEUE.get().is_some_and(|queue| queue.ready()) && observe::is_consuming(),
+            words: format!("media: {media}\n"),
+        }
     });
     let address = observe::health::serve(listen, ready).await;
     let address = address.map_err(|e| {
@@ -181,6 +189,14 @@ async fn serve_admin(
     })?;
     tracing::info!(%address, "admin endpoints: /live /ready /metrics");
     Ok(())
+}
+
+/// Finds out how media can be parsed here, and says so; a worker without is a worker all the same.
+async fn look_for_tools(pipeline: Arc<Pipeline>) {
+    if let Err(fault) = pipeline.media.tools().await {
+        let (code, help) = (fault.code.as_str(), fault.code.help());
+        tracing::warn!(code, detail = %fault.message, help, "no thumbnails, captions and artwork from here");
+    }
 }
 
 /// Reports messages that crashed every worker that took them.

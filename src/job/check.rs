@@ -6,6 +6,7 @@
 //! `walk` holds the ways to ask a value for what it should be, `objects` and `encryption` know the
 //! fields. Nothing here repeats a value of the message, and no key ever comes through.
 
+mod companions;
 mod encryption;
 mod objects;
 mod spelling;
@@ -89,11 +90,9 @@ fn read_job(f: &mut Fields<'_, '_>, id: &mut Option<String>) -> Option<Job> {
     let deadline_seconds = f.optional("deadline_seconds", deadline);
     let labels = f.optional("labels", labels).unwrap_or_default();
     let reply_to = f.optional("reply_to", |s| s.text(limits::QUEUE_NAME_BYTES));
+    let (thumbnails, captions, artwork) = companions::companions(f, &mut taken);
     for (name, message) in [
-        ("thumbnails", "this version does not make thumbnails yet"),
-        ("captions", "this version does not deliver captions yet"),
-        ("artwork", "this version does not deliver artwork yet"),
-        ("watermarks", "this version does not draw watermarks yet"),
+        ("watermarks", "watermarks stand in `thumbnails`"),
         ("package", "this version does not package HLS or CENC yet"),
     ] {
         f.forbidden(name, Code::Unsupported, message);
@@ -103,6 +102,9 @@ fn read_job(f: &mut Fields<'_, '_>, id: &mut Option<String>) -> Option<Job> {
         id: id.clone()?,
         input: input?,
         outputs: outputs?,
+        thumbnails,
+        captions,
+        artwork,
         deadline_seconds,
         labels,
         reply_to: reply_to.map(Into::into),

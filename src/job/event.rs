@@ -6,12 +6,17 @@
 //! the caller's: this room has no clock and no randomness. No field here ever holds a key in the
 //! clear (P8).
 
+mod companion;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::companion::{About, CaptionSourceResult, CompanionKind, CompanionResult, CueFault};
 use super::{Checksum, JobDigest};
 use crate::fault::Fault;
 
@@ -160,6 +165,12 @@ pub struct EventData {
     /// Succeeded: what was written, in the job's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputResult>,
+    /// Succeeded: the thumbnails, captions and artwork.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<CompanionResult>,
+    /// Succeeded: what was found in the caption files and tracks that were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caption_sources: Vec<CaptionSourceResult>,
     /// Succeeded: how long the attempt took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
@@ -284,6 +295,3 @@ impl From<&Fault> for FaultReport {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

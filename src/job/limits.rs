@@ -55,3 +55,21 @@ pub const REGION_BYTES: usize = 64;
 pub const STORAGE_CLASS_BYTES: usize = 64;
 /// Name of one entry of user metadata.
 pub const METADATA_NAME_BYTES: usize = 64;
+/// Thumbnails of one job.
+pub const THUMBNAILS: usize = 1000;
+/// Largest thumbnail, across and down, in pixels (Elastic Transcoder).
+pub const PICTURE_WIDTH: u64 = 4096;
+/// Down.
+pub const PICTURE_HEIGHT: u64 = 3072;
+/// Watermarks on a picture (Elastic Transcoder).
+pub const WATERMARKS: usize = 4;
+/// A length like `16px` or `12.50000%`.
+pub const EXTENT_BYTES: usize = 12;
+/// Caption files (Elastic Transcoder).
+pub const CAPTION_SOURCES: usize = 20;
+/// Caption formats (Elastic Transcoder).
+pub const CAPTION_OUTPUTS: usize = 4;
+/// A caption track's name, in characters (Elastic Transcoder).
+pub const CAPTION_LABEL_CHARS: usize = 40;
+/// A time offset like `+00:01:02.345`.
+pub const TIME_OFFSET_BYTES: usize = 16;

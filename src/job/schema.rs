@@ -36,11 +36,18 @@ fn schema_of<T: JsonSchema>(title: &str, id: &str) -> Value {
     schema.to_value()
 }
 
-/// An absent field is left out, never `null`; schemars would allow both for an `Option`.
+/// An absent field is left out, never `null`; schemars would allow both for an `Option`. And how
+/// large a picture is at most unless it is said depends on what it is of.
 fn refuse_null(schema: &mut Schema) {
     let Some(fields) = schema.as_object_mut() else {
         return;
     };
+    for name in ["max_width", "max_height"] {
+        let size = fields.get_mut("properties").and_then(|p| p.get_mut(name));
+        if let Some(Value::Object(size)) = size {
+            size.remove("default");
+        }
+    }
     if let Some(Value::Array(types)) = fields.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {

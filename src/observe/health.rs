@@ -17,8 +17,16 @@ use super::metrics;
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 64;
 
+/// What the worker says of itself.
+pub struct Readiness {
+    /// Whether it takes jobs.
+    pub taking: bool,
+    /// What stands beside that, a line each.
+    pub words: String,
+}
+
 /// Answers whether the worker takes jobs, and refreshes gauges.
-pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type Ready = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
 /// Binds and serves in the background; returns the address.
 pub async fn serve(listen: SocketAddr, ready: Ready) -> std::io::Result<SocketAddr> {
@@ -51,16 +59,16 @@ pub async fn serve(listen: SocketAddr, ready: Ready) -> std::io::Result<SocketAd
 }
 
 fn answer(request: &Request<Incoming>, ready: &Ready) -> Response<Full<Bytes>> {
-    let is_ready = ready();
+    let Readiness { taking, words } = ready();
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/live") => (StatusCode::OK, "text/plain", "live\n".to_owned()),
-        (&Method::GET, "/ready") if is_ready => {
-            (StatusCode::OK, "text/plain", "ready\n".to_owned())
+        (&Method::GET, "/ready") if taking => {
+            (StatusCode::OK, "text/plain", format!("ready\n{words}"))
         }
         (&Method::GET, "/ready") => (
             StatusCode::SERVICE_UNAVAILABLE,
             "text/plain",
-            "not taking jobs\n".to_owned(),
+            format!("not taking jobs\n{words}"),
         ),
         (&Method::GET, "/metrics") => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -24,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::bind::Bind;
 use self::intake::Intake;
 use super::Progress;
+use super::companions::Tap;
 use super::stage::{Staged, named};
 use crate::buffers::{PartBuffer, Reservation};
 use crate::checksum::Checksum;
@@ -79,8 +80,13 @@ type Sealing = (Plaintext, Vec<Option<Encrypted>>);
 type Ready = Vec<Option<(PartPlace, PartBuffer, Checksum)>>;
 
 impl Flow {
-    /// Moves every part; returns the length of the plaintext.
-    pub(super) fn run<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<u64>> {
+    /// Moves every part; returns the length of the plaintext. What the tap takes, it takes in order,
+    /// before the outputs do.
+    pub(super) fn run<'a>(
+        &'a self,
+        staged: &'a Staged,
+        tap: Option<Tap>,
+    ) -> BoxFuture<'a, Result<u64>> {
         let lanes = Arc::new(Semaphore::new(self.plan.lanes));
         let width = self.plan.lanes;
         let opened: BoxStream<'a, _> = stream::iter(0..self.plan.parts)
@@ -90,7 +96,7 @@ impl Flow {
             })
             .buffered(width)
             .boxed();
-        let intake = Intake::new(self, Arc::clone(&staged.decryptor));
+        let intake = Intake::new(self, Arc::clone(&staged.decryptor), tap);
         let plain: BoxStream<'a, _> = stream::try_unfold((opened, intake), Intake::next).boxed();
         let sealing: BoxStream<'a, _> = plain
             .map(move |part| self.seal(part, staged).boxed())
@@ -193,7 +199,7 @@ impl Flow {
                 let uploaded = output.part(place, body, checksum).await;
                 uploaded
                     .map(|()| bytes)
-                    .map_err(|fault| named(fault, index))
+                    .map_err(|fault| named(fault, &format!("/outputs/{index}")))
             },
         );
         let written: u64 = try_join_all(uploads).await?.into_iter().sum();

@@ -4,12 +4,13 @@
 //! is uploaded again. Of an unfinished one, outputs that were published from the same source are
 //! kept, and every other upload is aborted, before anything can fail the new attempt.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use super::{Attempt, Pipeline};
 use crate::fault::{Class, Code, Fault, Result};
 use crate::job::check::ParsedJob;
-use crate::job::event::{EventData, InputResult, OutputResult};
+use crate::job::event::{CompanionResult, EventData, InputResult, OutputResult, OutputStatus};
 use crate::job::{JobDigest, ObjectUrl, Output};
 use crate::ledger::{Entry, OutputEntry};
 use crate::plan::{Plan, admit};
@@ -27,7 +28,7 @@ pub(super) enum Recalled {
     /// The job finished: its result.
     Finished(Box<EventData>),
     /// It did not, or was never begun.
-    Unfinished(Remains),
+    Unfinished(Box<Remains>),
 }
 
 /// What is left of an unfinished job.
@@ -37,6 +38,16 @@ pub(super) struct Remains {
     entry: Option<Entry>,
     /// Outputs that were published, in the job's order.
     published: Vec<Option<Published>>,
+    /// Companions that were.
+    companions: Vec<CompanionResult>,
+}
+
+/// What of an earlier attempt this one keeps.
+pub(super) struct Kept {
+    /// In the job's order.
+    pub outputs: Vec<Option<Published>>,
+    /// URLs of companions, which are made again and may replace themselves.
+    pub companions: HashSet<String>,
 }
 
 /// An output that an earlier attempt published. Its label stays with it: the next attempt must know
@@ -52,7 +63,9 @@ impl Pipeline {
     /// ledger.
     pub(super) async fn recall(&self, attempt: &Attempt<'_>) -> Result<Recalled> {
         let (parsed, job) = (attempt.parsed, &attempt.parsed.job);
-        let single = job.outputs.len() == 1 && job.outputs[0].url.bucket().is_some();
+        let single = job.outputs.len() == 1
+            && job.outputs[0].url.bucket().is_some()
+            && !job.has_companions();
         if single
             && let Some((facts, label)) = self.labelled(&job.outputs[0], parsed.digest).await?
         {
@@ -66,13 +79,13 @@ impl Pipeline {
             return Ok(Recalled::Finished(result.unwrap_or_else(from_label)));
         }
         if single && !job.gives_iv() && !attempt.redelivered {
-            return Ok(Recalled::Unfinished(Remains::default()));
+            return Ok(Recalled::Unfinished(Box::default()));
         }
         match self.ledger(job).read().await? {
-            None => Ok(Recalled::Unfinished(Remains {
+            None => Ok(Recalled::Unfinished(Box::new(Remains {
                 was_read: true,
                 ..Remains::default()
-            })),
+            }))),
             Some(entry) => self.take_up(parsed, entry).await,
         }
     }
@@ -85,9 +98,9 @@ impl Pipeline {
             let remains = Remains {
                 was_read: true,
                 entry: Some(entry),
-                published: Vec::new(),
+                ..Remains::default()
             };
-            return Ok(Recalled::Unfinished(remains));
+            return Ok(Recalled::Unfinished(Box::new(remains)));
         }
         if let Some(result) = &entry.result
             && self.still_there(parsed, result).await?
@@ -99,18 +112,20 @@ impl Pipeline {
             published.push(self.published(output, remembered).await?);
         }
         published.resize(parsed.job.outputs.len(), None);
+        let companions = self.published_companions(&entry).await?;
+        // Companions are published first, but those that were not required may have failed.
         if published.iter().all(Option::is_some) {
-            return Ok(Recalled::Finished(Box::new(from_entry(
-                parsed, &entry, published,
-            ))));
+            let data = from_entry(parsed, &entry, published, companions);
+            return Ok(Recalled::Finished(Box::new(data)));
         }
         self.abort_uploads(&entry, |index| published[index].is_none())
             .await;
-        Ok(Recalled::Unfinished(Remains {
+        Ok(Recalled::Unfinished(Box::new(Remains {
             was_read: true,
             entry: Some(entry),
             published,
-        }))
+            companions,
+        })))
     }
 
     /// With the source open: checks a given IV's history, and says which published outputs can be
@@ -121,26 +136,32 @@ impl Pipeline {
         plan: &Plan,
         mut remains: Remains,
         source: &Source,
-    ) -> Result<Vec<Option<Published>>> {
+    ) -> Result<Kept> {
         let parsed = attempt.parsed;
-        let mut done = vec![None; parsed.job.outputs.len()];
+        let mut kept = Kept {
+            outputs: vec![None; parsed.job.outputs.len()],
+            companions: HashSet::new(),
+        };
         if !remains.was_read
             && plan.ledger
             && let Some(entry) = self.ledger(&parsed.job).read().await?
             && let Recalled::Unfinished(read) = self.take_up(parsed, entry).await?
         {
-            remains = read;
+            remains = *read;
         }
         let Some(entry) = remains.entry else {
-            return Ok(done);
+            return Ok(kept);
         };
         let version = &source.facts().version;
         entry.check_given_iv(parsed.digest, parsed.job.gives_iv(), version)?;
+        let written = remains.companions.into_iter().map(|c| c.output);
+        let written = written.filter(|output| output.status == OutputStatus::Written);
+        kept.companions = written.map(|output| output.url).collect();
         if entry.is_of(parsed.digest) && entry.source == *version {
-            done = remains.published;
-            done.resize(parsed.job.outputs.len(), None);
+            kept.outputs = remains.published;
+            kept.outputs.resize(parsed.job.outputs.len(), None);
         }
-        Ok(done)
+        Ok(kept)
     }
 
     /// An unfinished entry of another message is somebody else's job, unless it is long dead.
@@ -161,12 +182,11 @@ impl Pipeline {
     /// Aborts what an entry remembers, and what was begun after it was written and never
     /// remembered. Best effort: the reaper, or the next attempt, looks again.
     async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) {
-        for (index, remembered) in entry
-            .outputs
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| wanted(*index))
-        {
+        let outputs = entry.outputs.iter().enumerate();
+        let outputs = outputs.filter(|(index, _)| wanted(*index));
+        let companions = entry.companions.iter().map(|companion| &companion.object);
+        let companions = companions.filter(|object| object.upload.is_some());
+        for remembered in outputs.map(|(_, object)| object).chain(companions) {
             let Ok(url) = ObjectUrl::parse(&remembered.url) else {
                 continue;
             };
@@ -178,7 +198,7 @@ impl Pipeline {
                 sink::abort(store.as_ref(), &url, upload).await;
             } else if let Err(fault) = self.abort_since(&url, entry.begun).await {
                 let code = fault.code.as_str();
-                tracing::warn!(%url, code, index, detail = %fault.message, "cannot look for uploads that a crash left");
+                tracing::warn!(%url, code, detail = %fault.message, "cannot look for uploads that a crash left");
             }
         }
     }
@@ -201,23 +221,52 @@ impl Pipeline {
         output: &Output,
         remembered: &OutputEntry,
     ) -> Result<Option<Published>> {
-        let facts = match self.stores.of(&output.url).head(&output.url, None).await {
-            Ok(facts) => facts,
-            Err(fault) if fault.class() == Class::Permanent => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
-        let labelled = facts.metadata.get(TOKEN) == Some(&remembered.label.token);
-        let is_file = output.url.bucket().is_none();
-        let upload = remembered.upload.as_ref().filter(|_| is_file);
-        let ours =
-            labelled || upload.is_some_and(|upload| files::is_upload(upload, &facts.version));
-        Ok(ours.then(|| {
+        let facts = self.still_ours(&output.url, remembered).await?;
+        Ok(facts.map(|facts| {
             let label = remembered.label.clone();
             Published {
                 result: report::written(output, &facts, &label, &Made::default()),
                 label,
             }
         }))
+    }
+
+    /// What is there, if it is what was remembered.
+    async fn still_ours(&self, url: &ObjectUrl, remembered: &OutputEntry) -> Result<Option<Facts>> {
+        let facts = match self.stores.of(url).head(url, None).await {
+            Ok(facts) => facts,
+            Err(fault) if fault.class() == Class::Permanent => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let labelled = facts.metadata.get(TOKEN) == Some(&remembered.label.token);
+        let is_file = url.bucket().is_none();
+        let upload = remembered.upload.as_ref().filter(|_| is_file);
+        let ours =
+            labelled || upload.is_some_and(|upload| files::is_upload(upload, &facts.version));
+        Ok(ours.then_some(facts))
+    }
+
+    /// The results of companions that an earlier attempt published, and of those that it could not
+    /// make.
+    async fn published_companions(&self, entry: &Entry) -> Result<Vec<CompanionResult>> {
+        let mut found = Vec::new();
+        for companion in &entry.companions {
+            let mut result = companion.result.clone();
+            if result.output.status == OutputStatus::Written {
+                let Ok(url) = ObjectUrl::parse(&companion.object.url) else {
+                    continue;
+                };
+                if admit::admit_url(&url, &self.worker, self.files).is_err() {
+                    continue;
+                }
+                let Some(facts) = self.still_ours(&url, &companion.object).await? else {
+                    continue;
+                };
+                report::fill(&mut result.output, &facts);
+            }
+            found.push(result);
+        }
+        Ok(found)
     }
 
     /// The object and its label, if this very job wrote it.
@@ -231,9 +280,16 @@ impl Pipeline {
 
     /// Whether every output of a finished job is still what it was.
     async fn still_there(&self, parsed: &ParsedJob, result: &EventData) -> Result<bool> {
-        for (output, written) in parsed.job.outputs.iter().zip(&result.outputs) {
+        let outputs = parsed.job.outputs.iter().zip(&result.outputs);
+        let outputs = outputs.map(|(output, written)| (output.url.clone(), written));
+        let companions = result.companions.iter().filter_map(|companion| {
+            let url = ObjectUrl::parse(&companion.output.url).ok()?;
+            let admitted = admit::admit_url(&url, &self.worker, self.files).is_ok();
+            admitted.then_some((url, &companion.output))
+        });
+        for (url, written) in outputs.chain(companions) {
             let Some(etag) = &written.etag else { continue };
-            match self.stores.of(&output.url).head(&output.url, None).await {
+            match self.stores.of(&url).head(&url, None).await {
                 Ok(facts) if facts.version.etag == *etag => {}
                 Ok(_) => return Ok(false),
                 Err(fault) if fault.code == Code::SourceNotFound => return Ok(false),
@@ -261,7 +317,12 @@ fn from_label(parsed: &ParsedJob, facts: &Facts, label: &Label) -> EventData {
 }
 
 /// The result of a job all of whose outputs were published before it could be remembered.
-fn from_entry(parsed: &ParsedJob, entry: &Entry, published: Vec<Option<Published>>) -> EventData {
+fn from_entry(
+    parsed: &ParsedJob,
+    entry: &Entry,
+    published: Vec<Option<Published>>,
+    companions: Vec<CompanionResult>,
+) -> EventData {
     let bytes = entry
         .outputs
         .iter()
@@ -277,6 +338,7 @@ fn from_entry(parsed: &ParsedJob, entry: &Entry, published: Vec<Option<Published
             .flatten()
             .map(|output| output.result)
             .collect(),
+        companions,
         ..EventData::default()
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use futures_util::future::join_all;
 
 use super::Pipeline;
+use super::companions::StagedCompanion;
 use super::prepare::Prepared;
 use super::recall::Published;
 use crate::buffers::PartBuffer;
@@ -28,6 +29,7 @@ use crate::store::{NewObject, PartPlace, UploadId};
 pub(super) struct Staged {
     pub decryptor: Arc<Decryptor>,
     pub outputs: Vec<StagedOutput>,
+    pub companions: Vec<StagedCompanion>,
     pub entry: Entry,
 }
 
@@ -96,8 +98,9 @@ impl Pipeline {
             .zip(&job.outputs)
             .enumerate();
         let begun = made.map(|(index, ((made, done), output))| async move {
-            let begun = self.stage_one(parsed, plan, output, made, done).await;
-            begun.map_err(|fault| named(fault, index))
+            let uploads = plan.multipart || staged_alone(output);
+            let begun = self.stage_one(parsed, uploads, output, made, done).await;
+            begun.map_err(|fault| named(fault, &format!("/outputs/{index}")))
         });
         let mut outputs = Vec::new();
         let mut refusal = None;
@@ -110,6 +113,7 @@ impl Pipeline {
         let mut staged = Staged {
             decryptor: prepared.decryptor,
             outputs,
+            companions: Vec::new(),
             entry,
         };
         if let Some(fault) = refusal {
@@ -131,10 +135,11 @@ impl Pipeline {
         Ok(staged)
     }
 
-    async fn stage_one(
+    /// Begins one object; `uploads`: as an upload, even where one request could do.
+    pub(super) async fn stage_one(
         &self,
         parsed: &ParsedJob,
-        plan: &Plan,
+        uploads: bool,
         output: &Output,
         (encryptor, label): (Arc<Encryptor>, Label),
         done: Option<Published>,
@@ -146,7 +151,7 @@ impl Pipeline {
         let state = match done {
             Some(done) => State::Published(Box::new(done.result)),
             None => match self
-                .begin_sink(parsed, plan, output, &label, checksum)
+                .begin_sink(parsed, uploads, output, &label, checksum)
                 .await
             {
                 Ok(sink) => State::Open {
@@ -172,7 +177,7 @@ impl Pipeline {
     async fn begin_sink(
         &self,
         parsed: &ParsedJob,
-        plan: &Plan,
+        uploads: bool,
         output: &Output,
         label: &Label,
         checksum: Algorithm,
@@ -200,19 +205,18 @@ impl Pipeline {
             }
             check_absent = !new.if_absent;
         }
-        let uploads = plan.multipart || staged_alone(output);
         Sink::begin(store, output.url.clone(), new, uploads, check_absent).await
     }
 }
 
-/// Names the field of an output that a fault of its store is about.
-pub(super) fn named(fault: Fault, index: usize) -> Fault {
+/// Names the field of the output at `pointer` that a fault of its store is about.
+pub(super) fn named(fault: Fault, pointer: &str) -> Fault {
     let field = match fault.code {
         Code::ServerSideIgnored | Code::KeyDisabled | Code::KeyNotFound => "/storage/server_side",
         Code::StoreRejected => "",
         _ => "/url",
     };
-    fault.at(format!("/outputs/{index}{field}"))
+    fault.at(format!("{pointer}{field}"))
 }
 
 /// What is remembered of this attempt, before its uploads have begun.
@@ -233,6 +237,7 @@ fn entry(parsed: &ParsedJob, source: &Source, prepared: &Prepared) -> Entry {
         begun: now.as_secs(),
         source: source.facts().version.clone(),
         outputs: outputs.collect(),
+        companions: Vec::new(),
         result: None,
     }
 }
@@ -254,7 +259,7 @@ impl StagedOutput {
         matches!(self.state, State::Published(_) | State::Unknown)
     }
 
-    fn upload_id(&self) -> Option<UploadId> {
+    pub(super) fn upload_id(&self) -> Option<UploadId> {
         match &self.state {
             State::Open { sink, .. } => sink.upload_id().cloned(),
             _ => None,
@@ -299,12 +304,12 @@ impl StagedOutput {
     /// Publishes the object, and gives its result; a second call gives it again.
     pub(super) async fn commit(
         &mut self,
-        index: usize,
+        pointer: &str,
         output: &Output,
         engine: &str,
     ) -> Result<OutputResult> {
         let result = self.publish(output, engine).await;
-        result.map_err(|fault| named(fault, index))
+        result.map_err(|fault| named(fault, pointer))
     }
 
     async fn publish(&mut self, output: &Output, engine: &str) -> Result<OutputResult> {

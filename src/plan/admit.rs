@@ -2,21 +2,33 @@
 //! the message.
 
 use crate::fault::{Code, Fault, Result};
-use crate::job::{Job, ObjectUrl, Output, ServerSide};
+use crate::job::companions::LONGEST;
+use crate::job::{Job, ObjectUrl, ServerSide, Storage};
 use crate::settings;
 
 /// Refuses a job that names what it may not. Files are refused here when they are not allowed at
 /// all; the file store itself keeps them below their root.
 pub fn admit(job: &Job, settings: &settings::Worker, files: bool) -> Result<()> {
-    let outputs = job.outputs.iter().enumerate();
-    let outputs = outputs.map(|(index, output)| (format!("/outputs/{index}/url"), &output.url));
-    for (pointer, url) in std::iter::once(("/input/url".to_owned(), &job.input.url)).chain(outputs)
-    {
-        admit_url(url, settings, files).map_err(|fault| fault.at(pointer))?;
-    }
+    let mut urls = vec![("/input/url".to_owned(), job.input.url.clone())];
+    let mut storages = Vec::new();
     for (index, output) in job.outputs.iter().enumerate() {
-        let pointer = format!("/outputs/{index}/storage/server_side/kms_key_id");
-        admit_server_side(output, settings).map_err(|fault| fault.at(pointer))?;
+        urls.push((format!("/outputs/{index}/url"), output.url.clone()));
+        storages.push((format!("/outputs/{index}"), &output.storage));
+    }
+    for (pointer, input) in job.beside_inputs() {
+        urls.push((format!("{pointer}/url"), input.url.clone()));
+    }
+    for family in job.families() {
+        let pointer = format!("{}/url_pattern", family.pointer());
+        urls.push((pointer, family.url(&LONGEST)?));
+        storages.push((family.pointer(), &family.delivery.storage));
+    }
+    for (pointer, url) in urls {
+        admit_url(&url, settings, files).map_err(|fault| fault.at(pointer))?;
+    }
+    for (pointer, storage) in storages {
+        let pointer = format!("{pointer}/storage/server_side/kms_key_id");
+        admit_server_side(storage, settings).map_err(|fault| fault.at(pointer))?;
     }
     match &job.reply_to {
         Some(queue) if !settings.allow_reply_queues.contains(queue) => {
@@ -28,14 +40,14 @@ pub fn admit(job: &Job, settings: &settings::Worker, files: bool) -> Result<()> 
 }
 
 /// The store's own KMS keys are limited like ours; its default key is the store's business.
-fn admit_server_side(output: &Output, settings: &settings::Worker) -> Result<()> {
+fn admit_server_side(storage: &Storage, settings: &settings::Worker) -> Result<()> {
     let (
         Some(ServerSide::Kms {
             kms_key_id: Some(key),
             ..
         }),
         Some(allow),
-    ) = (&output.storage.server_side, &settings.allow_kms_keys)
+    ) = (&storage.server_side, &settings.allow_kms_keys)
     else {
         return Ok(());
     };

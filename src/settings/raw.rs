@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::engine::RawEngine;
+use super::media::RawMedia;
 use super::{Amqp, Flavour, Keyring, Log, S3, Settings, Worker, memory};
 use crate::fault::{Code, Fault, Result};
 
@@ -26,6 +27,7 @@ pub(super) struct RawSettings {
     s3: RawS3,
     keyring: RawKeyring,
     engine: RawEngine,
+    media: RawMedia,
     log: RawLog,
 }
 
@@ -123,8 +125,16 @@ fn overlay(table: &mut Table, setting: &str, text: &str) -> Result<()> {
         | "part_bytes"
         | "requests_in_flight"
         | "threads"
-        | "reap_after_seconds" => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
-        "path_style" => Value::Boolean(text.parse().map_err(|_| bad("true or false"))?),
+        | "gpu_threads"
+        | "gpu_slot_bytes"
+        | "gpu_timeout_seconds"
+        | "reap_after_seconds"
+        | "decoder_bytes"
+        | "plaintext_bytes"
+        | "output_bytes"
+        | "seconds"
+        | "warm" => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
+        "path_style" | "pin" => Value::Boolean(text.parse().map_err(|_| bad("true or false"))?),
         "urls" | "allow_buckets" | "allow_kms_keys" | "allow_reply_queues" => {
             let items = text
                 .split(',')
@@ -158,6 +168,7 @@ impl RawSettings {
             );
             return Err(Fault::new(Code::Settings, message).at("worker.budget_bytes"));
         }
+        let budget_bytes = worker.budget_bytes as u64;
         Ok(Settings {
             worker,
             s3,
@@ -169,6 +180,7 @@ impl RawSettings {
                     .unwrap_or_else(|| "ciphermill.keyring".into()),
             },
             engine: self.engine.validate()?,
+            media: self.media.validate(budget_bytes)?,
             log: self.log.validate()?,
         })
     }

@@ -10,6 +10,7 @@ use ciphermill::engine::both::Both;
 use ciphermill::job::check::parse;
 use ciphermill::keys::Keys;
 use ciphermill::keys::keyring::Keyring;
+use ciphermill::media::Media;
 use ciphermill::pipeline::{Attempt, Pipeline};
 use ciphermill::plan::Limits;
 use ciphermill::settings::{Flags, Settings};
@@ -31,6 +32,7 @@ fn pipeline(engine: &Arc<Both>, keyring: &Path) -> Pipeline {
         kernel: cpu::best(),
         pool: Pool::new(settings.worker.budget_bytes),
         limits: Limits::from_settings(&settings),
+        media: Media::new(settings.media),
         worker: settings.worker,
         files: true,
     }

@@ -14,6 +14,7 @@ use ciphermill::buffers::Pool;
 use ciphermill::cipher::cpu;
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::keys::Keys;
+use ciphermill::media::Media;
 use ciphermill::pipeline::Pipeline;
 use ciphermill::plan::Limits;
 use ciphermill::settings::{self, Flags, Flavour, Settings};
@@ -132,8 +133,8 @@ impl Options {
 
 pub async fn pipeline(options: &Options, dir: &std::path::Path) -> Pipeline {
     let settings = Settings::from_parts("", &Default::default(), &Flags::default());
-    let mut worker = settings.expect("default settings").worker;
-    worker.budget_bytes = options.budget_bytes;
+    let mut settings = settings.expect("default settings");
+    settings.worker.budget_bytes = options.budget_bytes;
     let mut config = options.store.config().await;
     if let Some(patience) = options.patience {
         config = impatient(config, patience);
@@ -154,9 +155,10 @@ pub async fn pipeline(options: &Options, dir: &std::path::Path) -> Pipeline {
             parts_in_flight: 4,
             slots: options.slots,
             budget_bytes: options.budget_bytes,
-            equal_parts: false,
+            ..Limits::from_settings(&settings)
         },
-        worker,
+        media: Media::new(settings.media),
+        worker: settings.worker,
         files: true,
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh - installs what the demo and the tests need and this machine lacks; quick when all is there.
 #
-#   tests/support/setup.sh demo     ffmpeg and openssl
+#   tests/support/setup.sh demo     ffmpeg, bubblewrap and openssl
 #   tests/support/setup.sh lint     the linters of the files under deploy/
 #   tests/support/setup.sh bench    OpenSSL and ipsec-mb (x86), which are measured beside ours
 #   tests/support/setup.sh fuzz     cargo-fuzz
@@ -142,7 +142,7 @@ aws_double() {
 }
 
 demo_parts() {
-  packages 'ffmpeg=ffmpeg' 'openssl=openssl'
+  packages 'ffmpeg=ffmpeg' 'bwrap=bubblewrap' 'openssl=openssl'
 }
 
 bench_parts() {
@@ -171,7 +171,7 @@ any() {
 }
 
 test_parts() {
-  packages 'ffmpeg=ffmpeg' 'openssl=openssl' 'curl=curl' 'ps=procps' \
+  packages 'ffmpeg=ffmpeg' 'bwrap=bubblewrap' 'openssl=openssl' 'curl=curl' 'ps=procps' \
     '/usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server' \
     "$(any '/usr/lib/*/libvulkan.so.1')=libvulkan1" \
     "$(any '/usr/share/vulkan/icd.d/lvp_icd*.json')=mesa-vulkan-drivers" \

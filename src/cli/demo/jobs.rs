@@ -30,17 +30,19 @@ pub(super) enum Check {
     Decrypted,
     /// The output's hash is this sample's.
     SameAs(PathBuf),
+    /// openssl opens every companion with this key.
+    Companions { key: PathBuf },
     /// It must be refused with this code.
     Refused(&'static str),
 }
 
 impl Demo {
-    fn url(&self, name: &str) -> String {
+    pub(super) fn url(&self, name: &str) -> String {
         format!("file://{}", self.dir.join(name).display())
     }
 
     /// A data key that stands in a file, so that openssl can use it, and wrapped for the job.
-    fn key(&self, name: &str, bytes: usize) -> Result<(PathBuf, KeyRef)> {
+    pub(super) fn key(&self, name: &str, bytes: usize) -> Result<(PathBuf, KeyRef)> {
         let key = Secret::random(bytes)?;
         let path = self.dir.join(format!("{name}.key"));
         samples::write_private(&path, key.expose())?;
@@ -102,6 +104,9 @@ impl Demo {
                 message,
                 check: Check::Decrypted,
             });
+        }
+        if self.samples.film.is_some() {
+            jobs.push(self.companions_job()?);
         }
         let message = one(
             "bad",
@@ -187,6 +192,6 @@ impl Demo {
 }
 
 /// A key that the worker makes.
-fn generated(bits: u32) -> Value {
+pub(super) fn generated(bits: u32) -> Value {
     json!({ "generate": { "keyring": { "bits": bits } } })
 }

@@ -34,47 +34,48 @@ impl Samples {
     }
 }
 
+/// Captions beside the film; the second cue is broken on purpose.
+pub(super) const CAPTIONS: &str = "1
+00:00:02,000 --> 00:00:06,000
+Every picture here is <i>made</i> by ffmpeg.
+
+2
+00:00:08,000 -> never
+This cue is broken, and left out.
+
+3
+00:00:20,000 --> 00:00:26,500
+All of it is encrypted.
+";
+
 /// 30 seconds of test picture and tone, H.264 and AAC.
 fn film(path: &Path) -> Option<PathBuf> {
+    let words = "-f lavfi -i testsrc2=size=1280x720:rate=25:duration=30 \
+        -f lavfi -i sine=frequency=440:sample_rate=48000:duration=30 \
+        -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac -movflags +faststart";
+    if !ffmpeg(words, path) {
+        eprintln!("note: ffmpeg is not installed or failed: the demo goes on without a film");
+        return None;
+    }
+    Some(path.into())
+}
+
+/// A picture to be drawn on others.
+pub(super) fn logo(path: &Path) -> bool {
+    ffmpeg(
+        "-f lavfi -i mandelbrot=size=160x90:rate=1 -frames:v 1",
+        path,
+    )
+}
+
+fn ffmpeg(words: &str, path: &Path) -> bool {
     let made = Command::new("ffmpeg")
-        .args([
-            "-nostdin",
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=1280x720:rate=25:duration=30",
-        ])
-        .args([
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=440:sample_rate=48000:duration=30",
-            "-c:v",
-            "libx264",
-        ])
-        .args([
-            "-preset",
-            "ultrafast",
-            "-pix_fmt",
-            "yuv420p",
-            "-c:a",
-            "aac",
-            "-movflags",
-            "+faststart",
-        ])
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(words.split_whitespace())
         .arg(path)
         .stdin(Stdio::null())
         .status();
-    match made {
-        Ok(status) if status.success() => Some(path.into()),
-        _ => {
-            eprintln!("note: ffmpeg is not installed or failed: the demo goes on without a film");
-            None
-        }
-    }
+    made.is_ok_and(|status| status.success())
 }
 
 /// Writes a file that only its owner can read.

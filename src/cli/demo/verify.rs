@@ -15,8 +15,7 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
     hash(file).map_err(|e| Fault::io("read", path, &e))
 }
 
-/// Decrypts with the openssl program and compares the result's hash with the sample's. The key
-/// travels on the command line, which is fine for a demo's key and for nothing else.
+/// Decrypts with the openssl program and compares the result's hash with the sample's.
 pub(super) fn by_openssl(
     cipher: &str,
     key: &Path,
@@ -24,23 +23,7 @@ pub(super) fn by_openssl(
     object: &Path,
     sample: &Path,
 ) -> Result<(bool, String)> {
-    let key = std::fs::read(key).map_err(|e| Fault::io("read", key, &e))?;
-    let iv = Base64::decode(iv)
-        .map(|iv| hex::encode(iv.0))
-        .unwrap_or_default();
-    let openssl = Command::new("openssl")
-        .args([
-            "enc",
-            "-d",
-            cipher,
-            "-K",
-            &hex::encode(key),
-            "-iv",
-            &iv,
-            "-in",
-        ])
-        .arg(object)
-        .stdin(Stdio::null())
+    let openssl = openssl(cipher, key, iv, object)?
         .stdout(Stdio::piped())
         .spawn();
     let mut openssl = match openssl {
@@ -61,6 +44,38 @@ pub(super) fn by_openssl(
             "OPENSSL DISAGREES".into()
         },
     ))
+}
+
+/// Decrypts into a file with the openssl program; `false` where there is none.
+pub(super) fn open(cipher: &str, key: &Path, iv: &str, object: &Path, to: &Path) -> Result<bool> {
+    let to = std::fs::File::create(to).map_err(|e| Fault::io("create", to, &e))?;
+    Ok(openssl(cipher, key, iv, object)?
+        .stdout(to)
+        .status()
+        .is_ok())
+}
+
+/// The key travels on the command line, which is fine for a demo's key and for nothing else.
+fn openssl(cipher: &str, key: &Path, iv: &str, object: &Path) -> Result<Command> {
+    let key = std::fs::read(key).map_err(|e| Fault::io("read", key, &e))?;
+    let iv = Base64::decode(iv)
+        .map(|iv| hex::encode(iv.0))
+        .unwrap_or_default();
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args([
+            "enc",
+            "-d",
+            cipher,
+            "-K",
+            &hex::encode(key),
+            "-iv",
+            &iv,
+            "-in",
+        ])
+        .arg(object)
+        .stdin(Stdio::null());
+    Ok(openssl)
 }
 
 fn hash(mut from: impl Read) -> std::io::Result<String> {

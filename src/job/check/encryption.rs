@@ -18,6 +18,8 @@ use crate::job::{
 pub(super) enum End {
     Input,
     Output,
+    /// Of something that is made of the input, and may be made otherwise the next time.
+    Companion,
 }
 
 /// Reads an `encryption` object.
@@ -25,6 +27,11 @@ pub(super) fn encryption(spot: &Spot<'_>, end: End) -> Option<Encryption> {
     spot.object(|f| {
         let mode = f.required("mode", |s| s.choice(&Mode::ALL.map(|m| (m.as_str(), m))));
         let key = f.required("key", |s| key_ref(s, end, mode));
+        if end == End::Companion {
+            let message =
+                "each companion gets a fresh iv: its bytes may differ from attempt to attempt";
+            f.forbidden("iv", Code::InvalidValue, message);
+        }
         let iv_given = f.has("iv");
         let iv = f.optional("iv", |s| iv(s, mode));
         if let Some(mode) = mode {
@@ -100,7 +107,7 @@ fn key_ref(spot: &Spot<'_>, end: End, mode: Option<Mode>) -> Option<KeyRef> {
         let kms = f.optional("kms", kms_key).map(KeyRef::Kms);
         let keyring = f.optional("keyring", keyring_key).map(KeyRef::Keyring);
         let generate = f.optional("generate", |s| match end {
-            End::Output => generate(s, mode).map(KeyRef::Generate),
+            End::Output | End::Companion => generate(s, mode).map(KeyRef::Generate),
             End::Input => s.refuse(
                 Code::InvalidValue,
                 "a fresh key decrypts nothing: `generate` is for outputs",

@@ -7,41 +7,52 @@
 use std::collections::BTreeMap;
 
 use super::encryption::{self, End};
-use super::walk::Spot;
+use super::walk::{Fields, Spot};
 use crate::fault::Code;
 use crate::job::{Checksum, IfExists, Input, ObjectUrl, Output, ServerSide, Storage, limits};
 
 /// URLs that the job uses already.
 #[derive(Default)]
 pub(super) struct Taken {
-    input: Option<ObjectUrl>,
-    outputs: Vec<ObjectUrl>,
+    pub(super) input: Option<ObjectUrl>,
+    pub(super) outputs: Vec<ObjectUrl>,
+}
+
+/// What every written object says besides its place, its encryption and its storage.
+pub(super) struct Rules {
+    pub(super) if_exists: IfExists,
+    pub(super) required: bool,
+    pub(super) checksum: Checksum,
 }
 
 /// Reads `input`.
 pub(super) fn input(spot: &Spot<'_>, taken: &mut Taken) -> Option<Input> {
-    spot.object(|f| {
-        let url = f.required("url", object_url);
-        taken.input.clone_from(&url);
-        if is_file(&url) {
-            for name in ["version_id", "etag"] {
-                f.forbidden(name, Code::InvalidValue, "files have no version");
-            }
+    let input = spot.object(input_fields)?;
+    taken.input = Some(input.url.clone());
+    Some(input)
+}
+
+/// Reads the fields of an object that is read.
+pub(super) fn input_fields(f: &mut Fields<'_, '_>) -> Option<Input> {
+    let url = f.required("url", object_url);
+    if is_file(&url) {
+        for name in ["version_id", "etag"] {
+            f.forbidden(name, Code::InvalidValue, "files have no version");
         }
-        let version = |s: &Spot<'_>| s.text(limits::VERSION_BYTES).map(String::from);
-        let version_id = f.optional("version_id", version);
-        let etag = f.optional("etag", version);
-        let sha256 = f.optional("sha256", sha256);
-        let bytes = f.optional("bytes", Spot::integer);
-        let encryption = f.optional("encryption", |s| encryption::encryption(s, End::Input));
-        Some(Input {
-            url: url?,
-            version_id,
-            etag,
-            sha256,
-            bytes,
-            encryption,
-        })
+    }
+    let version = |s: &Spot<'_>| s.text(limits::VERSION_BYTES).map(String::from);
+    let version_id = f.optional("version_id", version);
+    let etag = f.optional("etag", version);
+    let sha256 = f.optional("sha256", sha256);
+    let bytes = f.optional("bytes", Spot::integer);
+    let encryption = f.optional("encryption", |s| encryption::encryption(s, End::Input));
+    Some(Input {
+        url: url?,
+        version_id,
+        etag,
+        sha256,
+        bytes,
+        encryption,
     })
 }
 
@@ -51,25 +62,35 @@ pub(super) fn output(spot: &Spot<'_>, taken: &mut Taken) -> Option<Output> {
         let url = f.required("url", |s| output_url(s, taken));
         let encryption = f.optional("encryption", |s| encryption::encryption(s, End::Output));
         let storage = f.optional("storage", |s| storage(s, is_file(&url)));
-        let if_exists = f.optional("if_exists", |s| {
-            s.choice(&[("overwrite", IfExists::Overwrite), ("fail", IfExists::Fail)])
-        });
-        let required = f.optional("required", Spot::flag);
-        let checksum = f.optional("checksum", |s| {
-            s.choice(&[
-                ("crc64nvme", Checksum::Crc64nvme),
-                ("sha256", Checksum::Sha256),
-            ])
-        });
+        let rules = rules(f);
         Some(Output {
             url: url?,
             encryption,
             storage: storage.unwrap_or_default(),
-            if_exists: if_exists.unwrap_or_default(),
-            required: required.unwrap_or(true),
-            checksum: checksum.unwrap_or_default(),
+            if_exists: rules.if_exists,
+            required: rules.required,
+            checksum: rules.checksum,
         })
     })
+}
+
+/// Reads what every written object says.
+pub(super) fn rules(f: &mut Fields<'_, '_>) -> Rules {
+    let if_exists = f.optional("if_exists", |s| {
+        s.choice(&[("overwrite", IfExists::Overwrite), ("fail", IfExists::Fail)])
+    });
+    let required = f.optional("required", Spot::flag);
+    let checksum = f.optional("checksum", |s| {
+        s.choice(&[
+            ("crc64nvme", Checksum::Crc64nvme),
+            ("sha256", Checksum::Sha256),
+        ])
+    });
+    Rules {
+        if_exists: if_exists.unwrap_or_default(),
+        required: required.unwrap_or(true),
+        checksum: checksum.unwrap_or_default(),
+    }
 }
 
 fn is_file(url: &Option<ObjectUrl>) -> bool {
@@ -106,7 +127,7 @@ fn sha256(spot: &Spot<'_>) -> Option<String> {
     Some(text.to_ascii_lowercase())
 }
 
-fn storage(spot: &Spot<'_>, file: bool) -> Option<Storage> {
+pub(super) fn storage(spot: &Spot<'_>, file: bool) -> Option<Storage> {
     spot.object(|f| {
         if file {
             for (name, message) in [

@@ -50,7 +50,30 @@ fn full() -> Value {
             { "url": "file:///tmp/c",
               "encryption": { "mode": "aes-cbc-pkcs7", "iv": IV16,
                 "key": { "generate": { "keyring": { "bits": 192, "context": { "a": "b" } } } } } }
-        ]
+        ],
+        "thumbnails": {
+            "url_pattern": "s3://out/t/{resolution}-{count}", "format": "webp", "quality": 70,
+            "max_width": 320, "max_height": 180, "sizing": "shrink_to_fill", "padding": "pad",
+            "interval_seconds": 2.5, "required": false, "if_exists": "fail", "checksum": "sha256",
+            "encryption": { "mode": "aes-gcm", "key": { "keyring": { "wrapped": "AQID" } } },
+            "storage": { "server_side": { "mode": "s3" } },
+            "watermarks": [ { "url": "s3://in-bucket/logo.png", "bytes": 9, "max_width": "10%",
+                "max_height": "40px", "sizing": "shrink_to_fit", "horizontal_align": "left",
+                "horizontal_offset": "1.5%", "vertical_align": "center", "vertical_offset": "3px",
+                "opacity": 50.0, "target": "frame",
+                "encryption": { "mode": "cobblestone", "key": { "keyring": { "wrapped": "AQID" } } } } ]
+        },
+        "captions": {
+            "merge": "retain",
+            "sources": [ { "url": "s3://in-bucket/de.srt", "language": "de", "label": "Deutsch",
+                "time_offset": "-00:00:01.5", "etag": "x" } ],
+            "outputs": [ { "url_pattern": "s3://out/c/{language}", "format": "webvtt" },
+                { "url_pattern": "file:///tmp/{language}", "format": "ttml",
+                  "encryption": { "mode": "cobblestone",
+                    "key": { "generate": { "keyring": { "bits": 256 } } } } } ]
+        },
+        "artwork": { "url_pattern": "s3://out/cover", "format": "png", "max_width": 600,
+            "max_height": 600, "sizing": "keep" }
     })
 }
 

@@ -6,27 +6,17 @@
 //! text, and below a `key` no field name that could itself be a key appears in a pointer either
 //! (P8).
 
+mod fields;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
+pub(super) use self::fields::Fields;
 use super::spelling;
 use super::tree::{Json, Node};
 use crate::fault::{Code, Fault};
 use crate::job::{Base64, limits};
 
-/// Field names under which people put plaintext keys.
-const PLAINTEXT_NAMES: [&str; 10] = [
-    "plaintext",
-    "raw",
-    "hex",
-    "value",
-    "base64",
-    "bytes",
-    "key",
-    "data",
-    "secret_key",
-    "material",
-];
 /// Unpadded base64 of the shortest AES key: a field name of this length below a `key` could be one.
 const SHORTEST_KEY_TEXT: usize = 22;
 
@@ -211,6 +201,25 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// A whole number within bounds.
+    pub(super) fn integer_within(&self, least: u64, most: u64) -> Option<u64> {
+        match self.integer()? {
+            number if (least..=most).contains(&number) => Some(number),
+            _ => self.refuse(Code::InvalidValue, format!("expected {least} to {most}")),
+        }
+    }
+
+    /// A number within bounds.
+    pub(super) fn number_within(&self, least: f64, most: f64) -> Option<f64> {
+        let Json::Number(number) = &self.node.json else {
+            return self.wrong_type("a number");
+        };
+        match number.as_f64() {
+            Some(number) if (least..=most).contains(&number) => Some(number),
+            _ => self.refuse(Code::InvalidValue, format!("expected {least} to {most}")),
+        }
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&self) -> Option<bool> {
         match self.node.json {
@@ -308,90 +317,5 @@ impl<'a> Spot<'a> {
         };
         self.refuse::<()>(code, message);
         false
-    }
-}
-
-/// The fields of one object while it is read.
-pub(super) struct Fields<'f, 'a> {
-    spot: &'f Spot<'a>,
-    members: BTreeMap<&'a str, Spot<'a>>,
-    known: Vec<&'static str>,
-    given: usize,
-}
-
-impl<'a> Fields<'_, 'a> {
-    /// Reads a field that may be absent.
-    pub(super) fn optional<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&Spot<'a>) -> Option<T>,
-    ) -> Option<T> {
-        self.known.push(name);
-        let spot = self.members.remove(name)?;
-        self.given += 1;
-        read(&spot)
-    }
-
-    /// Reads a field that must be there.
-    pub(super) fn required<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&Spot<'a>) -> Option<T>,
-    ) -> Option<T> {
-        if !self.has(name) {
-            self.refuse::<()>(name, Code::MissingField, "this field is required");
-        }
-        self.optional(name, read)
-    }
-
-    /// A field that is understood and not accepted here.
-    pub(super) fn forbidden(&mut self, name: &str, code: Code, message: &str) {
-        if let Some(spot) = self.members.remove(name) {
-            self.given += 1;
-            spot.refuse::<()>(code, message);
-        }
-    }
-
-    /// Whether a field is there and not read yet.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.members.contains_key(name)
-    }
-
-    /// Notes a fault at a field, there or absent.
-    pub(super) fn refuse<T>(
-        &self,
-        name: &str,
-        code: Code,
-        message: impl Into<String>,
-    ) -> Option<T> {
-        let node = self.members.get(name).map_or(self.spot.node, |s| s.node);
-        let pointer = self.spot.below(name);
-        self.spot
-            .faults
-            .note(node.order, pointer, code, message.into());
-        None
-    }
-
-    /// For an object that holds exactly one of the fields read so far: the one that was given.
-    pub(super) fn exactly_one<T, const N: usize>(&self, read: [Option<T>; N]) -> Option<T> {
-        let expected = || format!("expected exactly one of {}", self.known.join(", "));
-        match self.given {
-            0 if self.members.is_empty() => self.spot.refuse(Code::MissingField, expected()),
-            0 | 1 => read.into_iter().flatten().next(),
-            _ => self.spot.refuse(Code::InvalidValue, expected()),
-        }
-    }
-
-    fn refuse_unknown(self) {
-        for (name, spot) in &self.members {
-            let plain = PLAINTEXT_NAMES.iter().any(|p| p.eq_ignore_ascii_case(name));
-            if self.spot.guarded && plain {
-                let message = "a key in the clear; its value is not repeated here";
-                spot.refuse::<()>(Code::PlaintextKey, message);
-            } else {
-                let hint = spelling::hint(name, &self.known);
-                spot.refuse::<()>(Code::UnknownField, format!("this field is unknown{hint}"));
-            }
-        }
     }
 }

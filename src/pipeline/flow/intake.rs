@@ -11,6 +11,7 @@ use crate::cipher::decrypt::Opened;
 use crate::cipher::{Decryptor, Mark};
 use crate::engine::{self, Engine, Plaintext};
 use crate::fault::{Code, Fault, Result};
+use crate::pipeline::companions::Tap;
 
 /// Takes decrypted parts in order: folds their tags, hashes their plaintext, and keeps the last
 /// part back until the whole is verified.
@@ -22,10 +23,11 @@ pub(super) struct Intake {
     promised_hash: Option<String>,
     promised_bytes: Option<u64>,
     bytes: u64,
+    tap: Option<Tap>,
 }
 
 impl Intake {
-    pub(super) fn new(flow: &Flow, decryptor: Arc<Decryptor>) -> Intake {
+    pub(super) fn new(flow: &Flow, decryptor: Arc<Decryptor>, tap: Option<Tap>) -> Intake {
         Intake {
             engine: Arc::clone(&flow.engine),
             decryptor,
@@ -34,6 +36,7 @@ impl Intake {
             promised_hash: flow.input.sha256.clone(),
             promised_bytes: flow.input.bytes,
             bytes: 0,
+            tap,
         }
     }
 
@@ -66,11 +69,17 @@ impl Intake {
         if let Some(hash) = self.hash.take() {
             self.hash = Some(engine::hash(self.engine.as_ref(), hash, plain.clone()).await?);
         }
+        if let Some(tap) = &mut self.tap {
+            tap.take(plain.bytes()).await;
+        }
         if at.last {
             self.decryptor
                 .verify(self.folded, opened.tag)
                 .map_err(|fault| fault.at("/input"))?;
             self.check_promises()?;
+            if let Some(tap) = self.tap.take() {
+                tap.finish();
+            }
         }
         Ok(Moving {
             at,

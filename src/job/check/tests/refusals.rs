@@ -35,9 +35,9 @@ const WRONG_JOB: &str = r##"
 /labels/a | "\u0085" | invalid_value
 /labels/a | #text 257 | limit_exceeded
 /labels/ | "a" | invalid_value
-/thumbnails | [] | unsupported
-/captions | {} | unsupported
-/artwork | 1 | unsupported
+/thumbnails | [] | wrong_type
+/captions | [] | wrong_type
+/artwork | 1 | wrong_type
 /watermarks | [] | unsupported
 /package | {} | unsupported
 /a~1b~0c | 1 | unknown_field
@@ -122,6 +122,58 @@ const WRONG_OUTPUT: &str = r##"
 /outputs/2/storage | { "content_type": "a/b" } | invalid_value /content_type
 "##;
 
+const WRONG_COMPANION: &str = r##"
+/thumbnails/url_pattern | "s3://out/t" | invalid_value
+/thumbnails/url_pattern | "s3://out/{count}{language}" | invalid_value
+/thumbnails/url_pattern | "http://out/{count}" | invalid_value
+/thumbnails/url_pattern | "s3://out/../{count}" | invalid_value
+/thumbnails/url_pattern | #text 2049 | limit_exceeded
+/thumbnails/format | "gif" | invalid_value
+/thumbnails/quality | 0 | invalid_value
+/thumbnails/quality | 101 | invalid_value
+/thumbnails/quality | 1.5 | wrong_type
+/thumbnails/max_width | 31 | invalid_value
+/thumbnails/max_width | 4097 | invalid_value
+/thumbnails/max_height | 3073 | invalid_value
+/thumbnails/sizing | "Fit" | invalid_value
+/thumbnails/padding | true | wrong_type
+/thumbnails/interval_seconds | 0 | invalid_value
+/thumbnails/interval_seconds | "1" | wrong_type
+/thumbnails/interval_seconds | 100000 | invalid_value
+/thumbnails/count | 3 | invalid_value
+/thumbnails/at_seconds | [1] | invalid_value
+/thumbnails/encryption/iv | "AAAAAAAAAAAAAAAA" | invalid_value
+/thumbnails/x | 1 | unknown_field
+/thumbnails/watermarks | [] | invalid_value
+/thumbnails/watermarks | [1, 2, 3, 4, 5] | limit_exceeded
+/thumbnails/watermarks/0/url | "x" | invalid_value
+/thumbnails/watermarks/0/max_width | "15px" | invalid_value
+/thumbnails/watermarks/0/max_width | "0%" | invalid_value
+/thumbnails/watermarks/0/max_height | "101%" | invalid_value
+/thumbnails/watermarks/0/max_height | 10 | wrong_type
+/thumbnails/watermarks/0/sizing | "fill" | invalid_value
+/thumbnails/watermarks/0/horizontal_align | "top" | invalid_value
+/thumbnails/watermarks/0/vertical_offset | "-1px" | invalid_value
+/thumbnails/watermarks/0/opacity | 100.5 | invalid_value
+/thumbnails/watermarks/0/target | "all" | invalid_value
+/captions/merge | "MergeRetain" | invalid_value
+/captions/outputs | [] | invalid_value
+/captions/outputs | [1, 2, 3, 4, 5] | limit_exceeded
+/captions/outputs/0/format | "scc" | invalid_value
+/captions/outputs/0/url_pattern | "s3://out/x" | invalid_value
+/captions/outputs/0/url_pattern | "s3://out/{count}{language}" | invalid_value
+/captions/sources/0/language | "d" | invalid_value
+/captions/sources/0/language | "d1" | invalid_value
+/captions/sources/0/language | "germ" | limit_exceeded
+/captions/sources/0/label | #text 41 | limit_exceeded
+/captions/sources/0/label | "" | invalid_value
+/captions/sources/0/time_offset | "1:2" | invalid_value
+/captions/sources/0/x | 1 | unknown_field
+/artwork/url_pattern | "s3://out/{language}" | invalid_value
+/artwork/quality | 80 | invalid_value
+/artwork/watermarks | [] | unknown_field
+"##;
+
 /// `REMOVED | MISSING`: the full job without the one is said to miss the other.
 const MISSING: &str = "
 /version | /version
@@ -139,6 +191,13 @@ const MISSING: &str = "
 /outputs/0/storage/server_side/mode | /outputs/0/storage/server_side/mode
 /outputs/1/encryption/key/keyring/wrapped | /outputs/1/encryption/key/keyring/wrapped
 /outputs/2/encryption/key/generate/keyring/bits | /outputs/2/encryption/key/generate/keyring/bits
+/thumbnails/url_pattern | /thumbnails/url_pattern
+/thumbnails/watermarks/0/url | /thumbnails/watermarks/0/url
+/thumbnails/watermarks/0/max_width | /thumbnails/watermarks/0/max_width
+/captions/outputs | /captions/outputs
+/captions/outputs/0/format | /captions/outputs/0/format
+/captions/sources/0/language | /captions/sources/0/language
+/artwork/url_pattern | /artwork/url_pattern
 ";
 
 fn rows(table: &str) -> impl Iterator<Item = Vec<&str>> {
@@ -161,7 +220,7 @@ fn value(text: &str) -> Value {
 
 #[test]
 fn each_wrong_value_is_named() {
-    for row in [WRONG_JOB, WRONG_INPUT, WRONG_OUTPUT]
+    for row in [WRONG_JOB, WRONG_INPUT, WRONG_OUTPUT, WRONG_COMPANION]
         .into_iter()
         .flat_map(rows)
     {
@@ -207,4 +266,47 @@ fn outputs_are_counted() {
     assert!(parse_value(&many(limits::OUTPUTS)).is_ok());
     let too_many = many(limits::OUTPUTS + 1).to_string();
     assert_eq!(faults(&too_many), ["limit_exceeded at /outputs"]);
+}
+
+#[test]
+fn companions_write_no_name_twice() {
+    let twice = "s3://out/a-{count}";
+    let mut message = with(smallest(), "/thumbnails", json!({ "url_pattern": twice }));
+    message["artwork"] = json!({ "url_pattern": twice });
+    let expected = ["invalid_value at /artwork/url_pattern"];
+    assert_eq!(faults(&message.to_string()), expected);
+    message["artwork"] = json!({ "url_pattern": twice, "format": "png" });
+    assert!(parse_value(&message).is_ok());
+    let over_output = json!({ "url_pattern": "s3://out/film" });
+    let mut message = with(smallest(), "/artwork", over_output);
+    message["outputs"][0]["url"] = "s3://out/film.jpg".into();
+    assert_eq!(faults(&message.to_string()), expected);
+    let source = json!({ "url": "s3://abc/a", "language": "en" });
+    let outputs = json!([{ "url_pattern": "s3://out/{language}", "format": "srt" }]);
+    let captions = json!({ "sources": [source, source], "outputs": outputs });
+    let message = with(smallest(), "/captions", captions).to_string();
+    assert_eq!(faults(&message), ["invalid_value at /captions/sources/1"]);
+}
+
+#[test]
+fn times_rise() {
+    let at = |times: Value| {
+        let thumbnails = json!({ "url_pattern": "s3://out/{count}", "at_seconds": times });
+        faults(&with(smallest(), "/thumbnails", thumbnails).to_string())
+    };
+    assert_eq!(at(json!([0, 1.5, 60])), Vec::<String>::new());
+    assert_eq!(at(json!([])), ["invalid_value at /thumbnails/at_seconds"]);
+    assert_eq!(
+        at(json!([1, 1])),
+        ["invalid_value at /thumbnails/at_seconds"]
+    );
+    assert_eq!(
+        at(json!([0, -1])),
+        ["invalid_value at /thumbnails/at_seconds/1"]
+    );
+    let many = (0..=limits::THUMBNAILS).collect::<Vec<_>>();
+    assert_eq!(
+        at(json!(many)),
+        ["limit_exceeded at /thumbnails/at_seconds"]
+    );
 }

@@ -1,0 +1,338 @@
+//! Tracks: caption files and the tracks of a film, merged and written by the helper.
+//!
+//! Plaintexts come in, texts go out, and what was found in each source. A source that cannot be
+//! read costs nothing but itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::captions::helper::{Answer, Kind, Order, Report, Source, read_answer};
+use super::captions::merge::Policy;
+use super::captions::{Encoding, Format, Output};
+use super::embedded::{self, Run, Tool};
+use super::film::{self, Film, Plaintext, Subtitle};
+use super::helper::{FIRST_FILE, VERB, Work};
+use super::images::broken_off;
+use super::sandbox::{self, Form, Program, Unsealed};
+use super::{Media, Tools, form_of, unreadable};
+use crate::fault::{Code, Fault, Result};
+use crate::job::Captions;
+use crate::job::companions::{CaptionFormat, MergePolicy};
+use crate::job::event::{CaptionSourceResult, CueFault};
+use crate::job::offset::offset_ms;
+
+/// A merged track in one format.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeTrack {
+    /// Which of the caption outputs.
+    pub output: usize,
+    /// Its language, `und` where it is unknown.
+    pub language: String,
+    /// Its name for people.
+    pub label: Option<String>,
+    /// How many cues it has.
+    pub cues: u64,
+    /// The file, UTF-8.
+    pub text: String,
+}
+
+/// What was made of captions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MadeCaptions {
+    /// Every track in every format.
+    pub tracks: Vec<MadeTrack>,
+    /// What was found in each source: files first, then tracks of the film.
+    pub sources: Vec<CaptionSourceResult>,
+}
+
+/// Sources on their way to the helper, one after the other in one piece of memory.
+struct Sources {
+    memory: Unsealed,
+    bytes: u64,
+    list: Vec<Source>,
+    /// What is said of each.
+    results: Vec<CaptionSourceResult>,
+    /// For each in `list`, its place in `results`.
+    places: Vec<usize>,
+}
+
+impl Media {
+    /// Reads, merges and writes captions. `files`: the plaintexts of the sources.
+    pub async fn captions(
+        &self,
+        film: Option<&Plaintext>,
+        asked: &Captions,
+        files: Vec<Bytes>,
+    ) -> Result<MadeCaptions> {
+        let tools = self.tools().await?;
+        let mut sources = Sources {
+            memory: Unsealed::new()?,
+            bytes: 0,
+            list: Vec::new(),
+            results: Vec::new(),
+            places: Vec::new(),
+        };
+        for (index, (source, bytes)) in asked.sources.iter().zip(files).enumerate() {
+            let pointer = format!("/captions/sources/{index}");
+            let offset = source.time_offset.as_deref().unwrap_or("0");
+            let named = Source {
+                descriptor: FIRST_FILE,
+                piece: None,
+                kind: Kind::File,
+                language: Some(source.language.clone()),
+                label: source.label.clone(),
+                offset_ms: offset_ms(offset).unwrap_or_default(),
+                embedded: false,
+            };
+            let result = CaptionSourceResult {
+                pointer,
+                language: Some(source.language.clone()),
+                ..CaptionSourceResult::default()
+            };
+            sources.add(named, result, &bytes)?;
+        }
+        if let Some(plaintext) = film {
+            self.add_tracks(tools, plaintext, &mut sources).await?;
+        }
+        let policy = match asked.merge {
+            MergePolicy::Merge => Policy::MergeOverride,
+            MergePolicy::Retain => Policy::MergeRetain,
+            MergePolicy::Override => Policy::Override,
+        };
+        let outputs = asked.outputs.iter().map(|output| match output.format {
+            CaptionFormat::Srt => Output::Srt,
+            CaptionFormat::Webvtt => Output::Vtt,
+            CaptionFormat::Ttml => Output::Ttml,
+        });
+        let order = Order {
+            sources: std::mem::take(&mut sources.list),
+            policy,
+            outputs: outputs.collect(),
+        };
+        let answer = self.merge(tools, &order, sources.memory).await?;
+        told(
+            answer,
+            asked.outputs.len(),
+            sources.results,
+            &sources.places,
+        )
+    }
+
+    /// Adds every track that the film has.
+    async fn add_tracks(
+        &self,
+        tools: &Tools,
+        plaintext: &Plaintext,
+        sources: &mut Sources,
+    ) -> Result<()> {
+        let Ok(form) = form_of(plaintext).await else {
+            return Ok(());
+        };
+        let film = Film {
+            form,
+            plaintext: plaintext.clone(),
+        };
+        let facts = film::probe(tools, &film, &self.film_limits()).await?;
+        let streams = &facts.subtitles;
+        let input = film.input();
+        if let Some((args, gathered)) = embedded::gather(form, input, streams) {
+            let run = Run {
+                tool: Tool::Ffmpeg,
+                args,
+                kind: Kind::File,
+            };
+            let small = self.take(tools, &film, run).await?;
+            let small = Film {
+                form: Form::Matroska,
+                plaintext: sandbox::Memory::of(&small)?.into(),
+            };
+            for stream in &gathered {
+                let run = embedded::take_gathered(small.input(), stream);
+                self.add_track(tools, &small, stream, run, sources).await?;
+            }
+        } else {
+            for stream in embedded::readable(streams) {
+                let run = embedded::take(form, input, stream);
+                self.add_track(tools, &film, stream, run, sources).await?;
+            }
+        }
+        let video = facts.video.as_ref().filter(|video| video.closed_captions);
+        if let Some(run) = video.and_then(|video| embedded::in_video(form, input, &video.codec)) {
+            let stream = Subtitle {
+                index: 0,
+                codec: "cea-608".into(),
+                language: None,
+                title: None,
+            };
+            self.add_track(tools, &film, &stream, Some(run), sources)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one track out. Only what the machine cannot do is an error.
+    async fn add_track(
+        &self,
+        tools: &Tools,
+        film: &Film,
+        stream: &Subtitle,
+        run: Option<Run>,
+        sources: &mut Sources,
+    ) -> Result<()> {
+        let Some(run) = run else {
+            return Ok(());
+        };
+        let mut result = CaptionSourceResult {
+            pointer: "/input".into(),
+            language: stream.language.clone(),
+            format: Some(stream.codec.clone()),
+            ..CaptionSourceResult::default()
+        };
+        let kind = run.kind;
+        match self.take(tools, film, run).await {
+            Ok(bytes) => {
+                let source = Source {
+                    descriptor: FIRST_FILE,
+                    piece: None,
+                    kind,
+                    language: stream.language.clone(),
+                    label: stream.title.clone(),
+                    offset_ms: 0,
+                    embedded: true,
+                };
+                sources.add(source, result, &bytes)
+            }
+            Err(fault) if fault.code == Code::MediaUnreadable => {
+                result.fault = Some((&fault).into());
+                sources.results.push(result);
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What one run over the film says.
+    async fn take(&self, tools: &Tools, film: &Film, run: Run) -> Result<Vec<u8>> {
+        let program = match run.tool {
+            Tool::Ffmpeg => &tools.ffmpeg,
+            Tool::Ffprobe => &tools.ffprobe,
+        };
+        let limits = sandbox::Limits {
+            memory: self.settings.decoder_bytes as u64,
+            cpu_seconds: self.settings.limit.as_secs(),
+            wall: self.settings.limit,
+            stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(self.settings.decoder_bytes as u64 / 4),
+            ..sandbox::Limits::default()
+        };
+        Ok(film::output(tools, film, program, run.args, limits).await?)
+    }
+
+    async fn merge(&self, tools: &Tools, order: &Order, memory: Unsealed) -> Result<Answer> {
+        let limits = sandbox::Limits {
+            memory: self.settings.decoder_bytes as u64,
+            wall: self.settings.limit.min(Duration::from_secs(300)),
+            stdout_bytes: self.settings.decoder_bytes as u64 / 4,
+            ..sandbox::Limits::default()
+        };
+        let work = serde_json::to_string(&Work::Captions(order.clone()))
+            .map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+        let command = tools
+            .sandbox
+            .command(Program::Own, [VERB.to_owned(), work])
+            .fd(FIRST_FILE, memory.seal()?.into_fd())
+            .limits(limits);
+        let outcome = command.start().await?.wait().await?;
+        if !outcome.success() {
+            return Err(broken_off(&outcome));
+        }
+        read_answer(&outcome.stdout, order).map_err(|refused| unreadable(refused.what))
+    }
+}
+
+impl Sources {
+    fn add(&mut self, mut source: Source, result: CaptionSourceResult, bytes: &[u8]) -> Result<()> {
+        source.piece = Some((self.bytes, bytes.len() as u64));
+        self.memory.push(bytes)?;
+        self.bytes += bytes.len() as u64;
+        self.places.push(self.results.len());
+        self.results.push(result);
+        self.list.push(source);
+        Ok(())
+    }
+}
+
+/// The answer in the words of a result.
+fn told(
+    answer: Answer,
+    outputs: usize,
+    mut results: Vec<CaptionSourceResult>,
+    places: &[usize],
+) -> Result<MadeCaptions> {
+    if let Some(why) = answer.refused {
+        return Err(unreadable(why));
+    }
+    for (place, report) in places.iter().zip(answer.sources) {
+        if let Some(result) = results.get_mut(*place) {
+            tell(result, report);
+        }
+    }
+    let tracks = answer.tracks.into_iter().enumerate();
+    let tracks = tracks.map(|(index, track)| MadeTrack {
+        output: index % outputs.max(1),
+        language: track
+            .language
+            .map_or("und".into(), |l| l.as_str().to_owned()),
+        label: track.label,
+        cues: track.cues as u64,
+        text: track.text,
+    });
+    let tracks: Vec<_> = tracks.collect();
+    if tracks.is_empty() {
+        let why = results.iter().find_map(|result| result.fault.as_ref());
+        let why = why.map_or("there are none in it", |fault| fault.message.as_str());
+        return Err(unreadable(format!("no captions could be made: {why}")));
+    }
+    Ok(MadeCaptions {
+        tracks,
+        sources: results,
+    })
+}
+
+fn tell(result: &mut CaptionSourceResult, report: Report) {
+    match report {
+        Report::Refused { why } => result.fault = Some((&unreadable(why)).into()),
+        Report::Read {
+            format,
+            encoding,
+            dropped,
+            faults,
+            all_faults,
+            ..
+        } => {
+            let format = match format {
+                Format::Srt => "srt",
+                Format::Vtt => "webvtt",
+                Format::Ttml => "ttml",
+                Format::Scc => "scc",
+            };
+            result.format.get_or_insert(format.into());
+            let encoding = match encoding {
+                Encoding::Utf8 => "utf-8",
+                Encoding::Utf8Damaged => "utf-8 with errors",
+                Encoding::Utf16Le => "utf-16le",
+                Encoding::Utf16Be => "utf-16be",
+                Encoding::Latin1 => "latin-1",
+            };
+            result.encoding = Some(encoding.into());
+            result.dropped_cues = dropped as u64;
+            result.broken_cues = all_faults as u64;
+            let faults = faults.into_iter().map(|fault| CueFault {
+                number: fault.number as u64,
+                line: fault.line as u64,
+                what: fault.what,
+            });
+            result.broken = faults.collect();
+        }
+    }
+}
