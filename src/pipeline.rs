@@ -101,6 +101,9 @@ pub struct Outcome {
     pub recognised: bool,
 }
 
+/// What was published: outputs and companions.
+type Published = (Vec<OutputResult>, Vec<CompanionResult>);
+
 /// A job whose outputs are staged, ready to move its bytes.
 struct Begun {
     plan: Plan,
@@ -133,8 +136,7 @@ impl Pipeline {
     /// publishes nothing then; publishing itself runs to its end, so that it is all or none.
     pub async fn run(&self, attempt: &Attempt<'_>) -> Result<Outcome> {
         let started = Instant::now();
-        let job = &attempt.parsed.job;
-        plan::admit::admit(job, &self.worker, self.files)?;
+        plan::admit::admit(&attempt.parsed.job, &self.worker, self.files)?;
         let stopped = stopped(attempt);
         tokio::pin!(stopped);
         let recalled = tokio::select! {
@@ -166,6 +168,17 @@ impl Pipeline {
                 .map(|published| (plain_bytes, published)),
             Err(fault) => Err(fault),
         };
+        self.end(attempt.parsed, begun, done, started).await
+    }
+
+    /// Remembers the result, or gives up what is not published.
+    async fn end(
+        &self,
+        parsed: &ParsedJob,
+        begun: Begun,
+        done: Result<(u64, Published)>,
+        started: Instant,
+    ) -> Result<Outcome> {
         let Begun {
             plan,
             source,
@@ -176,32 +189,27 @@ impl Pipeline {
             ..
         } = begun;
         drop(reservation);
-        match done {
-            Ok((plain_bytes, (outputs, companions))) => {
-                let data = EventData {
-                    input: Some(report::input(
-                        &job.input,
-                        &source.facts().version,
-                        plain_bytes,
-                    )),
-                    outputs,
-                    companions: companions.into_iter().chain(unmade).collect(),
-                    caption_sources,
-                    seconds: Some(started.elapsed().as_secs_f64()),
-                    ..EventData::default()
-                };
-                self.remember_result(attempt.parsed, &plan, &staged, &data)
-                    .await;
-                Ok(Outcome {
-                    data,
-                    recognised: false,
-                })
-            }
+        let (plain_bytes, (outputs, companions)) = match done {
+            Ok(done) => done,
             Err(fault) => {
-                self.give_up(attempt.parsed, &plan, &mut staged).await;
-                Err(fault)
+                self.give_up(parsed, &plan, &mut staged).await;
+                return Err(fault);
             }
-        }
+        };
+        let version = &source.facts().version;
+        let data = EventData {
+            input: Some(report::input(&parsed.job.input, version, plain_bytes)),
+            outputs,
+            companions: companions.into_iter().chain(unmade).collect(),
+            caption_sources,
+            seconds: Some(started.elapsed().as_secs_f64()),
+            ..EventData::default()
+        };
+        self.remember_result(parsed, &plan, &staged, &data).await;
+        Ok(Outcome {
+            data,
+            recognised: false,
+        })
     }
 
     /// Everything before the first byte moves.
@@ -271,7 +279,7 @@ impl Pipeline {
         parsed: &ParsedJob,
         plan: &Plan,
         staged: &mut Staged,
-    ) -> Result<(Vec<OutputResult>, Vec<CompanionResult>)> {
+    ) -> Result<Published> {
         if plan.ledger && !self.is_ours(parsed, staged).await? {
             return Err(Fault::new(
                 Code::Superseded,

@@ -23,11 +23,10 @@ fn of(sizing: Sizing, padding: Padding, source: (u32, u32), most: (u32, u32)) ->
 
 type Pair = (u32, u32);
 
-#[test]
-fn each_sizing_scales_and_cuts_as_the_table_says() {
+/// Sizing, source, most; scaled to, cut from, what is left.
+const TABLE: [(Sizing, Pair, Pair, Pair, Pair, Pair); 23] = {
     use Sizing::*;
-    // Sizing, source, most; scaled to, cut from, what is left.
-    let table: [(Sizing, Pair, Pair, Pair, Pair, Pair); 23] = [
+    [
         (
             Fit,
             (1920, 1080),
@@ -163,8 +162,12 @@ fn each_sizing_scales_and_cuts_as_the_table_says() {
             (0, 0),
             (320, 240),
         ),
-    ];
-    for (sizing, source, most, scaled, (left, top), (width, height)) in table {
+    ]
+};
+
+#[test]
+fn each_sizing_scales_and_cuts_as_the_table_says() {
+    for (sizing, source, most, scaled, (left, top), (width, height)) in TABLE {
         let geometry = of(sizing, Padding::NoPad, source, most);
         let size = Size::new(width, height);
         let expected = Geometry {
