@@ -7,6 +7,7 @@
 //! nothing.
 
 pub mod captions;
+mod covers;
 pub mod embedded;
 pub mod film;
 pub mod helper;
@@ -36,6 +37,8 @@ const VERSION_LIMIT: Duration = Duration::from_secs(20);
 /// Makes companions.
 pub struct Media {
     settings: settings::Media,
+    /// This program; where it is not given, the one that runs.
+    launcher: Option<PathBuf>,
     tools: OnceCell<Tools>,
 }
 
@@ -54,7 +57,17 @@ impl Media {
     pub fn new(settings: settings::Media) -> Media {
         Media {
             settings,
+            launcher: None,
             tools: OnceCell::new(),
+        }
+    }
+
+    /// The same inside of another program, which does not know the sandbox's verbs.
+    #[must_use]
+    pub fn launched_by(self, launcher: PathBuf) -> Media {
+        Media {
+            launcher: Some(launcher),
+            ..self
         }
     }
 
@@ -70,10 +83,13 @@ impl Media {
 
     async fn find(&self) -> Result<Tools> {
         let settings = &self.settings;
-        let launcher = std::env::current_exe().map_err(|e| {
-            let message = format!("this program does not know where it is: {e}");
-            Fault::new(Code::MediaUnavailable, message)
-        })?;
+        let launcher = self.launcher.clone();
+        let launcher = launcher
+            .map_or_else(std::env::current_exe, Ok)
+            .map_err(|e| {
+                let message = format!("this program does not know where it is: {e}");
+                Fault::new(Code::MediaUnavailable, message)
+            })?;
         let least = match settings.full_protection {
             true => Protection::Full,
             false => Protection::Partial,

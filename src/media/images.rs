@@ -1,4 +1,4 @@
-//! Images: thumbnails and artwork, asked of the helper.
+//! Images: thumbnails, asked of the helper.
 //!
 //! A plaintext and what is wanted of it come in, finished pictures go out. Films go through ffmpeg
 //! first, whose frames are passed on to the helper without being looked at.
@@ -10,19 +10,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::film::{self, Facts, Film, Plaintext, Times};
 use super::helper::{FIRST_FILE, VERB, Work};
-use super::pictures::{
-    AudioForm, Caps, ImageForm, Limits, Made, Order, Record, Records, Source, Watermark,
-};
+use super::pictures::{Caps, ImageForm, Limits, Made, Order, Record, Records, Source, Watermark};
 use super::sandbox::{self, Child, Form, Memory, Program, Stdin};
 use super::{Media, Tools, unreadable};
 use crate::fault::{Code, Fault, Result};
-use crate::job::companions::COUNT;
 use crate::job::picture::{Picture, Placement};
-use crate::job::{Artwork, Thumbnails, companions, limits};
+use crate::job::{Thumbnails, companions, limits};
 
-/// Bars, and what shows through, on thumbnails and on artwork (Elastic Transcoder).
+/// Bars, and what shows through, on thumbnails (Elastic Transcoder).
 const BLACK: [u8; 3] = [0; 3];
-const WHITE: [u8; 3] = [255; 3];
 /// Unless the job says otherwise, one thumbnail a minute.
 const INTERVAL_SECONDS: f64 = 60.0;
 /// Memory of a helper besides that of its pictures, in bytes.
@@ -154,38 +150,6 @@ impl Media {
         })
     }
 
-    /// Takes the covers out of an audio file: all of them where the pattern counts, else the first.
-    pub async fn artwork(
-        &self,
-        plaintext: &Plaintext,
-        asked: &Artwork,
-        most_bytes: u64,
-    ) -> Result<Vec<MadePicture>> {
-        let tools = self.tools().await?;
-        let Some(form) = audio_form(super::form_of(plaintext).await?) else {
-            return Err(unreadable(
-                "covers are taken from MP3, M4A, FLAC and Ogg files only",
-            ));
-        };
-        let mut files = Files::default();
-        let file = files.add_plaintext(plaintext)?;
-        let order = self.order(
-            Source::Artwork { file, form },
-            &asked.picture,
-            WHITE,
-            Vec::new(),
-        );
-        let caps = Caps::of(&order, most_bytes);
-        let mut made = self.paint(tools, order, files, caps).await?;
-        if !asked.url_pattern.contains(COUNT) {
-            made.truncate(1);
-        }
-        if made.is_empty() {
-            return Err(unreadable("there is no cover in it"));
-        }
-        Ok(made.into_iter().map(|made| picture(made, None)).collect())
-    }
-
     /// Limits of whatever is asked of a film.
     pub(super) fn film_limits(&self) -> film::Limits {
         film::Limits {
@@ -196,7 +160,7 @@ impl Media {
         }
     }
 
-    fn order(
+    pub(super) fn order(
         &self,
         source: Source,
         picture: &Picture,
@@ -216,7 +180,7 @@ impl Media {
         }
     }
 
-    async fn paint(
+    pub(super) async fn paint(
         &self,
         tools: &Tools,
         order: Order,
@@ -263,11 +227,11 @@ impl Media {
 
 /// The files of an order, in the order of their numbers.
 #[derive(Default)]
-struct Files(Vec<OwnedFd>);
+pub(super) struct Files(Vec<OwnedFd>);
 
 impl Files {
     /// A plaintext that is in memory.
-    fn add_plaintext(&mut self, plaintext: &Plaintext) -> Result<usize> {
+    pub(super) fn add_plaintext(&mut self, plaintext: &Plaintext) -> Result<usize> {
         let Plaintext::Memory(fd) = plaintext else {
             let message =
                 "pictures are read whole, and this one is larger than `media.plaintext_bytes`";
@@ -289,7 +253,8 @@ impl Files {
         })
     }
 
-    fn add(&mut self, fd: OwnedFd) -> usize {
+    /// One more; its number.
+    pub(super) fn add(&mut self, fd: OwnedFd) -> usize {
         self.0.push(fd);
         self.0.len() - 1
     }
@@ -347,7 +312,7 @@ pub(super) fn broken_off(outcome: &sandbox::Outcome) -> Fault {
     }
 }
 
-fn picture(made: Made, at_seconds: Option<f64>) -> MadePicture {
+pub(super) fn picture(made: Made, at_seconds: Option<f64>) -> MadePicture {
     MadePicture {
         width: made.width,
         height: made.height,
@@ -364,22 +329,12 @@ fn times(asked: &companions::Times) -> Times {
     }
 }
 
-fn image_form(form: Form) -> Option<ImageForm> {
+pub(super) fn image_form(form: Form) -> Option<ImageForm> {
     match form {
         Form::Jpeg => Some(ImageForm::Jpeg),
         Form::Png => Some(ImageForm::Png),
         Form::Webp => Some(ImageForm::Webp),
         Form::Gif => Some(ImageForm::Gif),
-        _ => None,
-    }
-}
-
-fn audio_form(form: Form) -> Option<AudioForm> {
-    match form {
-        Form::Mp3 => Some(AudioForm::Mp3),
-        Form::Mov => Some(AudioForm::Mp4),
-        Form::Flac => Some(AudioForm::Flac),
-        Form::Ogg => Some(AudioForm::Ogg),
         _ => None,
     }
 }

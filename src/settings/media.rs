@@ -61,7 +61,12 @@ impl RawMedia {
             bubblewrap: path(self.bubblewrap, "/usr/bin/bwrap"),
             oldest_ffmpeg,
             decoder_bytes: bytes("media.decoder_bytes", self.decoder_bytes, decoder, 16 * MIB)?,
-            plaintext_bytes: bytes("media.plaintext_bytes", self.plaintext_bytes, other, MIB)?,
+            plaintext_bytes: bytes(
+                "media.plaintext_bytes",
+                self.plaintext_bytes,
+                other,
+                MIB / 16,
+            )?,
             output_bytes: bytes("media.output_bytes", self.output_bytes, other, MIB)?,
             limit: Duration::from_secs(within("media.seconds", self.seconds, 1800, 1, 86_400)?),
             warm: within("media.warm", self.warm, 1, 0, 64)? as usize,

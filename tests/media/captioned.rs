@@ -199,3 +199,13 @@ pub fn folder() -> &'static Path {
 pub fn film(name: &str) -> Vec<u8> {
     std::fs::read(folder().join(name)).unwrap()
 }
+
+/// A text track of a film as ffmpeg writes it, outside.
+pub fn text_of(name: &str, track: usize) -> Vec<u8> {
+    let output = Command::new("/usr/bin/ffmpeg")
+        .args(["-v", "error", "-i", name, "-map", &format!("0:s:{track}")])
+        .args(["-f", "srt", "pipe:1"])
+        .current_dir(folder())
+        .output();
+    output.unwrap().stdout
+}

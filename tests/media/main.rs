@@ -13,6 +13,8 @@ mod fences;
 mod film;
 mod film_broken;
 mod films;
+mod job;
+mod jobs;
 mod mp4;
 mod run;
 mod sandbox;

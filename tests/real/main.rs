@@ -6,6 +6,7 @@
 //! Whatever a run says (result or fault) is searched for the keys that it used, and so is the log (P8).
 
 mod abilities;
+mod companions;
 mod crash;
 mod faults;
 mod keys;

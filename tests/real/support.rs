@@ -132,8 +132,12 @@ impl Options {
 }
 
 pub async fn pipeline(options: &Options, dir: &std::path::Path) -> Pipeline {
-    let settings = Settings::from_parts("", &Default::default(), &Flags::default());
-    let mut settings = settings.expect("default settings");
+    let text = format!(
+        "[worker]\nbudget_bytes = {}",
+        options.budget_bytes.max(64 * MIB)
+    );
+    let settings = Settings::from_parts(&text, &Default::default(), &Flags::default());
+    let mut settings = settings.expect("good settings");
     settings.worker.budget_bytes = options.budget_bytes;
     let mut config = options.store.config().await;
     if let Some(patience) = options.patience {
@@ -157,7 +161,7 @@ pub async fn pipeline(options: &Options, dir: &std::path::Path) -> Pipeline {
             budget_bytes: options.budget_bytes,
             ..Limits::from_settings(&settings)
         },
-        media: Media::new(settings.media),
+        media: Media::new(settings.media).launched_by(env!("CARGO_BIN_EXE_ciphermill").into()),
         worker: settings.worker,
         files: true,
     }

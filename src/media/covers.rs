@@ -1,0 +1,121 @@
+//! Covers: artwork taken out of sound, asked of the helper.
+//!
+//! A plaintext comes in, finished pictures go out. What is in memory the helper reads itself; what
+//! is too large for that ffmpeg looks through, and the helper gets the covers alone.
+
+use super::film::{self, Film, Plaintext};
+use super::images::{Files, MadePicture, image_form, picture};
+use super::pictures::{AudioForm, Caps, MOST_COVERS, Made, Source};
+use super::sandbox::{self, Form, Memory};
+use super::{Media, Tools, unreadable};
+use crate::fault::Result;
+use crate::job::Artwork;
+use crate::job::companions::COUNT;
+
+/// Bars, and what shows through (Elastic Transcoder).
+const WHITE: [u8; 3] = [255; 3];
+
+impl Media {
+    /// Takes the covers out of an audio file: all of them where the pattern counts, else the first.
+    pub async fn artwork(
+        &self,
+        plaintext: &Plaintext,
+        asked: &Artwork,
+        most_bytes: u64,
+    ) -> Result<Vec<MadePicture>> {
+        let tools = self.tools().await?;
+        let Some(form) = audio_form(super::form_of(plaintext).await?) else {
+            return Err(unreadable(
+                "covers are taken from MP3, M4A, FLAC and Ogg files only",
+            ));
+        };
+        let mut made = match plaintext {
+            Plaintext::Memory(_) => {
+                let mut files = Files::default();
+                let file = files.add_plaintext(plaintext)?;
+                let source = Source::Artwork { file, form };
+                self.cover(tools, asked, source, (files, most_bytes))
+                    .await?
+            }
+            _ => {
+                self.covers_of_large(tools, plaintext, asked, most_bytes)
+                    .await?
+            }
+        };
+        if !asked.url_pattern.contains(COUNT) {
+            made.truncate(1);
+        }
+        if made.is_empty() {
+            return Err(unreadable("there is no cover in it"));
+        }
+        Ok(made.into_iter().map(|made| picture(made, None)).collect())
+    }
+
+    async fn cover(
+        &self,
+        tools: &Tools,
+        asked: &Artwork,
+        source: Source,
+        (files, most_bytes): (Files, u64),
+    ) -> Result<Vec<Made>> {
+        let order = self.order(source, &asked.picture, WHITE, Vec::new());
+        let caps = Caps::of(&order, most_bytes);
+        self.paint(tools, order, files, caps).await
+    }
+
+    /// The covers of sound that is too large to be kept in memory: ffmpeg finds them, as they stand.
+    async fn covers_of_large(
+        &self,
+        tools: &Tools,
+        plaintext: &Plaintext,
+        asked: &Artwork,
+        most_bytes: u64,
+    ) -> Result<Vec<Made>> {
+        let form = super::form_of(plaintext).await?;
+        let plaintext = plaintext.clone();
+        let film = Film { form, plaintext };
+        let facts = film::probe(tools, &film, &self.film_limits()).await?;
+        let mut made = Vec::new();
+        for picture in facts.pictures.iter().take(MOST_COVERS) {
+            let words = format!(
+                "-map 0:{} -c copy -frames:v 1 -f image2pipe pipe:1",
+                picture.stream
+            );
+            let mut args = sandbox::arguments(form, film.input());
+            args.extend(words.split(' ').map(str::to_owned));
+            let limits = sandbox::Limits {
+                memory: self.settings.decoder_bytes as u64,
+                cpu_seconds: self.settings.limit.as_secs(),
+                wall: self.settings.limit,
+                stdout_bytes: self.settings.decoder_bytes as u64 / 4,
+                ..sandbox::Limits::default()
+            };
+            let cover = film::output(tools, &film, &tools.ffmpeg, args, limits).await?;
+            let Some(form) = Form::sniff(&cover).and_then(image_form) else {
+                continue;
+            };
+            let mut files = Files::default();
+            let file = files.add(Memory::of(&cover)?.into_fd());
+            drop(cover);
+            let source = Source::Image { file, form };
+            made.extend(
+                self.cover(tools, asked, source, (files, most_bytes))
+                    .await?,
+            );
+            if !asked.url_pattern.contains(COUNT) {
+                break;
+            }
+        }
+        Ok(made)
+    }
+}
+
+fn audio_form(form: Form) -> Option<AudioForm> {
+    match form {
+        Form::Mp3 => Some(AudioForm::Mp3),
+        Form::Mov => Some(AudioForm::Mp4),
+        Form::Flac => Some(AudioForm::Flac),
+        Form::Ogg => Some(AudioForm::Ogg),
+        _ => None,
+    }
+}
