@@ -28,6 +28,8 @@ timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '    %s: %d s\n
 SANITIZED := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= parts cobblestone captions_srt captions_vtt captions_ttml captions_scc captions_samples \
+  captions_stability captions_merge
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -65,10 +67,12 @@ sanitize: cargo ## the cipher suite under AddressSanitizer, VAES kernels include
 	  $(SANITIZED) cargo test --locked --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir "$(TARGET)/sanitized" \
 	    --test cipher)
 
-fuzz: cargo ## fuzz split and merge, and cobblestone; FUZZ_SECONDS (60) for each
+fuzz: cargo ## fuzz split and merge, cobblestone, and every caption parser; FUZZ_SECONDS (60) for each
 	$(call timed,what fuzzing needs,$(SETUP) fuzz)
-	$(call timed,fuzzing,for target in parts cobblestone; do RUSTC_BOOTSTRAP=1 "$(CACHE)/tools/bin/cargo-fuzz" fuzz run \
-	  --target-dir "$(abspath $(TARGET))/fuzz" $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096; done)
+	$(call timed,fuzzing,for target in $(FUZZ_TARGETS); do \
+	  dict=fuzz/dict/$$target; RUSTC_BOOTSTRAP=1 "$(CACHE)/tools/bin/cargo-fuzz" fuzz run \
+	  --target-dir "$(abspath $(TARGET))/fuzz" $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
+	  $$([ -e "$$dict" ] && echo "-dict=$$dict"); done)
 
 lint: cargo ## format, clippy and the files under deploy/, without running anything
 	$(call timed,what the linters need,$(SETUP) lint)

@@ -3,3 +3,8 @@
 pub mod cipher;
 pub mod fault;
 pub mod secret;
+
+/// Of this room only the parsers.
+pub mod media {
+    pub mod captions;
+}

@@ -195,7 +195,8 @@ fn names(source: &Source) -> Result<(Option<Language>, Option<String>), Refused>
     Ok((language.and_then(Language::of_tag), name))
 }
 
-fn parsed(kind: Kind, bytes: &[u8]) -> Result<Parsed, Refused> {
+/// Reads the bytes of one source.
+pub fn parsed(kind: Kind, bytes: &[u8]) -> Result<Parsed, Refused> {
     let (collected, format) = match kind {
         Kind::File => return parse(bytes),
         Kind::WebVttSamples => (samples::parse_webvtt(bytes)?, Format::Vtt),

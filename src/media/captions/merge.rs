@@ -1,7 +1,7 @@
 //! Merging: sidecar and embedded tracks under one of Elastic Transcoder's policies.
 //!
-//! Tracks come in from both sides, one track for each language goes out. The time offset of a
-//! sidecar and the names of the outputs are here too. Nothing is read or written.
+//! Tracks come in from both sides, one track for each language goes out, moved by the offset of its
+//! file. Nothing is read or written.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,6 @@ use super::{Cue, Refused, Track};
 pub const MOST_SIDECARS: usize = 20;
 /// Most embedded tracks that are looked at.
 pub const MOST_EMBEDDED: usize = 300;
-/// Longest name that a pattern may make.
-const LONGEST_NAME: usize = 255;
 
 /// Who wins where both sides have a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,31 +72,6 @@ fn move_cue(cue: &mut Cue, offset_ms: i64) -> bool {
     cue.start_ms = moved(cue.start_ms);
     cue.end_ms = moved(cue.end_ms);
     cue.end_ms > cue.start_ms
-}
-
-/// What a pattern's `{language}` stands for in a name.
-pub const LANGUAGE: &str = "{language}";
-
-/// The name of an output: the pattern with every `{language}` replaced, and the extension. Tracks
-/// of unknown language are `und`.
-pub fn name(pattern: &str, track: &Track, extension: &str) -> Result<String, Refused> {
-    if !pattern.contains(LANGUAGE) {
-        return Err(Refused::new("a caption pattern contains {language}"));
-    }
-    if pattern.chars().any(char::is_control) {
-        return Err(Refused::new("a caption pattern has no control characters"));
-    }
-    let code = track
-        .language
-        .as_ref()
-        .map_or("und", |language| language.as_str());
-    let name = format!("{}.{extension}", pattern.replace(LANGUAGE, code));
-    if name.len() > LONGEST_NAME {
-        return Err(Refused::new(
-            "a caption pattern makes names of more than 255 bytes",
-        ));
-    }
-    Ok(name)
 }
 
 #[cfg(test)]

@@ -66,25 +66,3 @@ fn shifting_clips_at_the_beginning() {
     assert_eq!(shift(&mut track, 86_399_999), 0);
     assert_eq!(track.cues[0], cue(86_399_999, 86_400_499));
 }
-
-#[test]
-fn names_come_of_patterns() {
-    let english = track("eng", "x");
-    assert_eq!(
-        name("Sydney-{language}-sunrise/{language}", &english, "vtt").unwrap(),
-        "Sydney-eng-sunrise/eng.vtt"
-    );
-    assert_eq!(
-        name("{language}", &track("", "x"), "srt").unwrap(),
-        "und.srt"
-    );
-    for wrong in [
-        "",
-        "x",
-        "{Language}",
-        "a\n{language}",
-        &format!("{}{{language}}", "x".repeat(250)),
-    ] {
-        assert!(name(wrong, &english, "srt").is_err());
-    }
-}

@@ -1,0 +1,9 @@
+//! The vtt parser on any bytes behind what makes a file vtt: no panic, and cues in their one shape.
+#![no_main]
+
+#[path = "shape.rs"]
+mod shape;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| shape::check(b"WEBVTT\n", data));

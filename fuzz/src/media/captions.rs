@@ -1,0 +1,1 @@
+../../../src/media/captions.rs
