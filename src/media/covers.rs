@@ -83,13 +83,7 @@ impl Media {
             );
             let mut args = sandbox::arguments(form, film.input());
             args.extend(words.split(' ').map(str::to_owned));
-            let limits = sandbox::Limits {
-                memory: self.settings.decoder_bytes as u64,
-                cpu_seconds: self.settings.limit.as_secs(),
-                wall: self.settings.limit,
-                stdout_bytes: self.settings.decoder_bytes as u64 / 4,
-                ..sandbox::Limits::default()
-            };
+            let limits = self.ffmpeg_limits();
             let cover = film::output(tools, &film, &tools.ffmpeg, args, limits).await?;
             let Some(form) = Form::sniff(&cover).and_then(image_form) else {
                 continue;

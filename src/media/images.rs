@@ -22,7 +22,10 @@ const BLACK: [u8; 3] = [0; 3];
 /// Unless the job says otherwise, one thumbnail a minute.
 const INTERVAL_SECONDS: f64 = 60.0;
 /// Memory of a helper besides that of its pictures, in bytes.
-const HELPER_BYTES: u64 = 24 << 20;
+const HELPER_BYTES: u64 = 8 << 20;
+/// What ffmpeg maps for itself and never touches (the data of a hundred libraries), in bytes: its
+/// limit counts that, the budget does not.
+const UNTOUCHED_BYTES: u64 = 48 << 20;
 /// Memory that a helper takes for each pixel of a picture that it decodes, in bytes: a PNG of 16
 /// bits and its copy with 8.
 const BYTES_PER_PIXEL: u64 = 12;
@@ -153,10 +156,21 @@ impl Media {
     /// Limits of whatever is asked of a film.
     pub(super) fn film_limits(&self) -> film::Limits {
         film::Limits {
-            memory_bytes: self.settings.decoder_bytes as u64,
+            memory_bytes: self.settings.decoder_bytes as u64 + UNTOUCHED_BYTES,
             wall: self.settings.limit,
             cpu_seconds: self.settings.limit.as_secs(),
             ..film::Limits::default()
+        }
+    }
+
+    /// Limits of a run of ffmpeg whose output is kept.
+    pub(super) fn ffmpeg_limits(&self) -> sandbox::Limits {
+        sandbox::Limits {
+            memory: self.settings.decoder_bytes as u64 + UNTOUCHED_BYTES,
+            cpu_seconds: self.settings.limit.as_secs(),
+            wall: self.settings.limit,
+            stdout_bytes: self.settings.decoder_bytes as u64 / 4,
+            ..sandbox::Limits::default()
         }
     }
 

@@ -218,12 +218,10 @@ impl Media {
             Tool::Ffmpeg => &tools.ffmpeg,
             Tool::Ffprobe => &tools.ffprobe,
         };
+        let most = self.ffmpeg_limits();
         let limits = sandbox::Limits {
-            memory: self.settings.decoder_bytes as u64,
-            cpu_seconds: self.settings.limit.as_secs(),
-            wall: self.settings.limit,
-            stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(self.settings.decoder_bytes as u64 / 4),
-            ..sandbox::Limits::default()
+            stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(most.stdout_bytes),
+            ..most
         };
         Ok(film::output(tools, film, program, run.args, limits).await?)
     }

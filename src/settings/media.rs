@@ -51,8 +51,9 @@ impl RawMedia {
             let default = share.min(budget_bytes).max(least);
             within(setting, given, default, least, 1 << 40).map(|bytes| bytes as usize)
         };
-        let decoder = (512 * MIB).min(budget_bytes / 2);
-        let other = (32 * MIB).min(budget_bytes / 8);
+        let decoder = (512 * MIB).min(budget_bytes / 8 * 5);
+        let plaintext = (32 * MIB).min(budget_bytes / 8);
+        let output = (32 * MIB).min(budget_bytes / 16);
         let path = |given: Option<PathBuf>, default: &str| given.unwrap_or_else(|| default.into());
         Ok(Media {
             full_protection,
@@ -64,10 +65,10 @@ impl RawMedia {
             plaintext_bytes: bytes(
                 "media.plaintext_bytes",
                 self.plaintext_bytes,
-                other,
+                plaintext,
                 MIB / 16,
             )?,
-            output_bytes: bytes("media.output_bytes", self.output_bytes, other, MIB)?,
+            output_bytes: bytes("media.output_bytes", self.output_bytes, output, MIB)?,
             limit: Duration::from_secs(within("media.seconds", self.seconds, 1800, 1, 86_400)?),
             warm: within("media.warm", self.warm, 1, 0, 64)? as usize,
         })

@@ -184,7 +184,11 @@ pub(super) fn check(outcome: &Outcome) -> Result<()> {
 /// What the errors of a tool that gave up are about.
 fn kind(stderr: &str) -> Kind {
     let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
-    if says(&["Cannot allocate memory", "max_pixels"]) {
+    if says(&[
+        "Cannot allocate memory",
+        "failed to map segment",
+        "max_pixels",
+    ]) {
         return Kind::TooLarge;
     }
     match says(&[
