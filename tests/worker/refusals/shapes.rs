@@ -89,7 +89,8 @@ fn wrong_jobs() -> Vec<Wrong> {
         ),
         ("/deadline_seconds", json!(0), "invalid_value", "#"),
         ("/deadline_seconds", json!(-5), "invalid_value", "#"),
-        ("/thumbnails", json!([]), "unsupported", "#"),
+        ("/package", json!({}), "unsupported", "#"),
+        ("/thumbnails", json!([]), "wrong_type", "#"),
         ("/outputs", json!([]), "invalid_value", "#"),
         (
             "/outputs",
