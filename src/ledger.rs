@@ -18,8 +18,8 @@ use crate::job::{Job, JobDigest, ObjectUrl};
 use crate::sink::label::Label;
 use crate::store::{Listed, NewObject, Store, Stores, UploadId, Version};
 
-/// Largest entry that is read back.
-const MAX_BYTES: usize = 4 << 20;
+/// Largest entry that is read back: a thousand companions, each with a wrapped key.
+const MAX_BYTES: usize = 32 << 20;
 
 /// What is remembered of one job.
 #[derive(Clone, Debug, Serialize, Deserialize)]

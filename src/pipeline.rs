@@ -272,8 +272,8 @@ impl Pipeline {
         Ok(plain_bytes)
     }
 
-    /// Publishes everything together: the companions, then the outputs, those that may be refused
-    /// because something is there first. A required one that fails fails the job.
+    /// Publishes everything together: outputs that may be refused because something is there, then
+    /// the companions, then the other outputs. A required one that fails fails the job.
     async fn publish(
         &self,
         parsed: &ParsedJob,
@@ -287,9 +287,6 @@ impl Pipeline {
             ));
         }
         let engine = self.engine.name();
-        let companions = companions::publish(&mut staged.companions, engine)
-            .boxed()
-            .await?;
         let outputs = &parsed.job.outputs;
         let pointer = |index: usize| format!("/outputs/{index}");
         for (index, output) in outputs
@@ -300,6 +297,9 @@ impl Pipeline {
             let staged = &mut staged.outputs[index];
             staged.commit(&pointer(index), output, engine).await?;
         }
+        let companions = companions::publish(&mut staged.companions, engine)
+            .boxed()
+            .await?;
         let commits = staged.outputs.iter_mut().zip(outputs).enumerate();
         let results = commits.map(|(index, (staged, output))| async move {
             staged.commit(&pointer(index), output, engine).await

@@ -116,7 +116,7 @@ pub fn make(job: &Job, facts: &Facts, input_bytes: u64, limits: &Limits) -> Resu
         let message = format!("{needed}, the budget is {}", limits.budget_bytes);
         return Err(Fault::new(Code::PartTooLarge, message).at("/outputs"));
     }
-    let beside = beside::plan(job, plain_bytes, input_bytes, limits)?;
+    let beside = beside::plan(job, plain_bytes, input_bytes, limits);
     let beside_bytes = beside.as_ref().map_or(0, |beside| beside.reserve_bytes);
     if beside_bytes + lane_bytes > limits.budget_bytes {
         return Err(beside::too_large(beside_bytes + lane_bytes, limits));

@@ -139,8 +139,13 @@ impl Media {
             async move { film::frames(tools, film, &facts, times, &limits, &mut stdin).await };
         let (frames, records, outcome) = tokio::join!(filled, collect(stdout, caps), child.wait());
         let outcome = outcome?;
+        // A helper that refuses its order reads no frames: that ffmpeg could not write them then is
+        // not the machine's fault.
+        let refused = records
+            .as_ref()
+            .is_ok_and(|records| matches!(records.last(), Some(Record::Refused(_))));
         if let Some(failure) = frames.failure
-            && (failure.is_media() || outcome.success())
+            && (failure.is_media() || outcome.success() && !refused)
         {
             return Err(failure.into());
         }

@@ -93,7 +93,7 @@ impl Media {
             sources.add(named, result, &bytes)?;
         }
         if let Some(plaintext) = film {
-            self.add_tracks(tools, plaintext, &mut sources).await?;
+            self.add_film(tools, plaintext, &mut sources).await?;
         }
         let policy = match asked.merge {
             MergePolicy::Merge => Policy::MergeOverride,
@@ -117,6 +117,32 @@ impl Media {
             sources.results,
             &sources.places,
         )
+    }
+
+    /// Adds the film's tracks. One that is broken, too large or too slow costs the files nothing.
+    async fn add_film(
+        &self,
+        tools: &Tools,
+        plaintext: &Plaintext,
+        sources: &mut Sources,
+    ) -> Result<()> {
+        let Err(fault) = self.add_tracks(tools, plaintext, sources).await else {
+            return Ok(());
+        };
+        let media = [
+            Code::MediaUnreadable,
+            Code::MediaTooLarge,
+            Code::MediaTimeout,
+        ];
+        if sources.list.is_empty() || !media.contains(&fault.code) {
+            return Err(fault);
+        }
+        sources.results.push(CaptionSourceResult {
+            pointer: "/input".into(),
+            fault: Some((&fault).into()),
+            ..CaptionSourceResult::default()
+        });
+        Ok(())
     }
 
     /// Adds every track that the film has.

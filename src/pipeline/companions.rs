@@ -66,7 +66,10 @@ impl Pipeline {
                 CompanionKind::Caption => self.captions(job, begun, &mut feed, &mut made).await,
                 CompanionKind::Artwork => self.artwork(job, &mut feed, &mut made).await,
             };
-            let result = result.and_then(|()| self.check_room(&made));
+            let result = result.and_then(|()| {
+                self.check_room(&made)?;
+                refuse_twins(&made.objects, &job.outputs, &job.input.url)
+            });
             let Err(fault) = result else { continue };
             let required = of_kind().any(|family| family.delivery.required);
             if required || !is_its_own(&fault) {

@@ -113,8 +113,8 @@ impl Pipeline {
         }
         published.resize(parsed.job.outputs.len(), None);
         let companions = self.published_companions(&entry).await?;
-        // Companions are published first, but those that were not required may have failed.
-        if published.iter().all(Option::is_some) {
+        let all = companions.len() == entry.companions.len();
+        if all && published.iter().all(Option::is_some) {
             let data = from_entry(parsed, &entry, published, companions);
             return Ok(Recalled::Finished(Box::new(data)));
         }

@@ -7,7 +7,7 @@
 //! reads it a second time, in the ranges that it asks for: where thumbnails are far apart these are
 //! a small part of it, and decoding all of it would cost more.
 
-use crate::fault::{Code, Fault, Result};
+use crate::fault::{Code, Fault};
 use crate::job::Job;
 
 /// First bytes of a large film that tell whether it can be streamed, and what is in it.
@@ -41,24 +41,18 @@ pub fn needs_plaintext(job: &Job) -> bool {
     job.thumbnails.is_some() || job.artwork.is_some() || job.captions.as_ref().is_some_and(embedded)
 }
 
-/// Plans what stands beside the outputs, if anything does.
+/// Plans what stands beside the outputs, if anything does. `input_bytes` are no more than fit.
 pub fn plan(
     job: &Job,
     plain_bytes: u64,
     input_bytes: u64,
     limits: &super::Limits,
-) -> Result<Option<Beside>> {
+) -> Option<Beside> {
     if !job.has_companions() {
-        return Ok(None);
+        return None;
     }
     let media = &limits.media;
     let most = media.plaintext_bytes as u64;
-    if input_bytes > most {
-        let message = format!(
-            "watermarks and caption files have {input_bytes} bytes, `media.plaintext_bytes` is {most}"
-        );
-        return Err(Fault::new(Code::MediaTooLarge, message));
-    }
     let needed = needs_plaintext(job);
     let in_memory = needed && plain_bytes + input_bytes <= most;
     let kept = match (needed, in_memory) {
@@ -67,10 +61,10 @@ pub fn plan(
         (true, false) => 2 * HEAD_BYTES + PIECES_BYTES,
         (false, _) => 0,
     };
-    Ok(Some(Beside {
+    Some(Beside {
         in_memory,
         reserve_bytes: media.decoder_bytes + media.output_bytes + input_bytes as usize + kept,
-    }))
+    })
 }
 
 /// The refusal of a job whose companions leave no room for its outputs.

@@ -78,7 +78,9 @@ async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     }
     let mut aborted = 0;
     let mut left = false;
-    for output in &mut entry.outputs {
+    let companions = entry.companions.iter_mut();
+    let companions = companions.map(|companion| &mut companion.object);
+    for output in entry.outputs.iter_mut().chain(companions) {
         let (Some(upload), Ok(url)) = (output.upload.take(), ObjectUrl::parse(&output.url)) else {
             continue;
         };

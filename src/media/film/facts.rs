@@ -19,8 +19,10 @@ const MOST_SUBTITLES: usize = 300;
 const MOST_PICTURES: usize = 32;
 const MOST_SIDE: u64 = 1 << 20;
 const MOST_SECONDS: f64 = 1e8;
-/// A title is shown to people; codec names and languages are far shorter.
-const MOST_TITLE_CHARS: usize = 200;
+/// As long as a name that a job gives. All of a film's go into one argument of the helper, where a
+/// character takes up to four bytes.
+const MOST_TITLE_CHARS: usize = 40;
+const MOST_LANGUAGE_CHARS: usize = 16;
 const MOST_NAME_CHARS: usize = 32;
 
 /// What is known of a film.
@@ -119,9 +121,9 @@ pub struct Subtitle {
     pub index: usize,
     /// ffmpeg's name of its coding; of data its tag, `wvtt` or `stpp`.
     pub codec: String,
-    /// As it stands in the file, at most 32 characters.
+    /// As it stands in the file, at most 16 characters.
     pub language: Option<String>,
-    /// As it stands in the file, at most 200 characters.
+    /// As it stands in the file, at most 40 characters.
     pub title: Option<String>,
 }
 
@@ -243,7 +245,7 @@ fn subtitle((index, stream): (usize, &Value)) -> Subtitle {
     Subtitle {
         index,
         codec: text(&stream["codec_name"], MOST_NAME_CHARS).unwrap_or_default(),
-        language: text(&stream["tags"]["language"], MOST_NAME_CHARS),
+        language: text(&stream["tags"]["language"], MOST_LANGUAGE_CHARS),
         title: text(&stream["tags"]["title"], MOST_TITLE_CHARS),
     }
 }

@@ -29,7 +29,8 @@ impl Inputs {
 }
 
 impl Pipeline {
-    /// Opens them all. One that cannot be opened fails its own companion, later.
+    /// Opens them all. One that cannot be opened fails its own companion, later; so does one for
+    /// which those before it leave no room.
     pub(in crate::pipeline) async fn open_inputs(&self, job: &Job) -> Result<Inputs> {
         let opened = job
             .beside_inputs()
@@ -38,12 +39,24 @@ impl Pipeline {
                 let store = Arc::clone(self.stores.of(&input.url));
                 Source::open(store, input, &pointer).await
             });
-        let opened = join_all(opened).await;
-        for input in &opened {
-            if let Err(fault) = input
-                && !is_its_own(fault)
-            {
-                return Err(fault.clone());
+        let mut opened = join_all(opened).await;
+        let most = self.limits.media.plaintext_bytes as u64;
+        let mut left = most;
+        for input in &mut opened {
+            match input {
+                Err(fault) if !is_its_own(fault) => return Err(fault.clone()),
+                Err(_) => {}
+                Ok(source) => match left.checked_sub(source.facts().len) {
+                    Some(rest) => left = rest,
+                    None => {
+                        let message = format!(
+                            "watermarks and caption files have more than {most} bytes, which is \
+                             `media.plaintext_bytes`"
+                        );
+                        let fault = Fault::new(Code::MediaTooLarge, message);
+                        *input = Err(fault.at(source.pointer()));
+                    }
+                },
             }
         }
         Ok(Inputs(opened))

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::super::prepare::key_use;
 use super::super::stage::{StagedOutput, named};
 use super::super::{Begun, Pipeline};
-use super::{Made, Object, is_its_own, refuse_twins};
+use super::{Made, Object, is_its_own};
 use crate::buffers::{PartBuffer, Reservation};
 use crate::checksum::{Algorithm, Checksum};
 use crate::cipher::{Encryptor, Form, Mark, PartAt};
@@ -60,7 +60,6 @@ impl Pipeline {
         made: Made,
     ) -> Result<()> {
         let job = &parsed.job;
-        refuse_twins(&made.objects, &job.outputs, &job.input.url)?;
         let named = self.name(job, begun, made.objects)?;
         let failed = failed(job, &made.failed);
         begun.unmade.clone_from(&failed);
