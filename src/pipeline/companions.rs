@@ -10,6 +10,8 @@ mod stage;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub(super) use self::feed::{Feed, Tap};
 pub(super) use self::inputs::Inputs;
 pub(super) use self::stage::{StagedCompanion, publish};
@@ -19,8 +21,8 @@ use crate::buffers::Pool;
 use crate::fault::{Class, Code, Fault, Result};
 use crate::job::companions::{COUNT, Family, LANGUAGE, RESOLUTION};
 use crate::job::event::{About, CaptionSourceResult, CompanionKind};
-use crate::job::{Job, ObjectUrl};
-use crate::media::{self, MadePicture};
+use crate::job::{Job, ObjectUrl, Placement, Thumbnails};
+use crate::media::{self, MadePicture, MadePictures};
 use crate::plan::beside::{HEAD_BYTES, needs_plaintext};
 
 /// What was made of a job's companions.
@@ -99,16 +101,8 @@ impl Pipeline {
             let bytes = self.read_input(job, begun, index).await?;
             watermarks.push((bytes, watermark.placement.clone()));
         }
-        let most_bytes = self.limits.media.output_bytes as u64;
-        let (plaintext, head) = match feed.take_stream() {
-            Some((stream, head)) => (stream, Some(head)),
-            None => (feed.plaintext().await?, None),
-        };
-        let pictures = self
-            .media
-            .thumbnails((plaintext, head), asked, watermarks, most_bytes)
-            .await;
-        let made_pictures = pictures.map_err(|fault| feed.told(fault))?;
+        let made_pictures = self.film_or_picture(asked, &watermarks, feed).await;
+        let made_pictures = made_pictures.map_err(|fault| feed.told(fault))?;
         for seconds in made_pictures.missing_seconds {
             let message = format!("the film has no frame at {seconds} seconds");
             let fault = Fault::new(Code::MediaUnreadable, message);
@@ -116,6 +110,33 @@ impl Pipeline {
         }
         let pictures = made_pictures.pictures;
         self.add_pictures(job, CompanionKind::Thumbnail, pictures, made)
+    }
+
+    /// Thumbnails of what passes by, if it does. An index can be longer than the first bytes that
+    /// tell of it: what could not be read like that is read again.
+    async fn film_or_picture(
+        &self,
+        asked: &Thumbnails,
+        watermarks: &[(Bytes, Placement)],
+        feed: &mut Feed,
+    ) -> Result<MadePictures> {
+        let most_bytes = self.limits.media.output_bytes as u64;
+        let make = |film| {
+            let media = &self.media;
+            media.thumbnails(film, asked, watermarks.to_vec(), most_bytes)
+        };
+        let Some((stream, head)) = feed.take_stream() else {
+            return make((feed.plaintext().await?, None)).await;
+        };
+        let unread = match make((stream, Some(head))).await {
+            Err(fault) if fault.code == Code::MediaUnreadable => fault,
+            made => return made,
+        };
+        match make((feed.plaintext().await?, None)).await {
+            // Ranges are not served with every protection.
+            Err(fault) if fault.code == Code::MediaUnavailable => Err(unread),
+            made => made,
+        }
     }
 
     async fn artwork(&self, job: &Job, feed: &mut Feed, made: &mut Made) -> Result<()> {
