@@ -90,8 +90,10 @@ impl Place {
     pub(super) fn create_temporary(&self) -> Result<(String, File)> {
         let (parent, name) = self.parent(true).map_err(|e| self.cannot_write(e))?;
         let there = rustix::fs::statat(&parent, &name, AtFlags::empty());
-        let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
-        if there.is_ok_and(|there| !is_file(there.st_mode)) {
+        let kind = there.map(|there| FileType::from_raw_mode(there.st_mode));
+        // In the place of a folder no rename puts a file.
+        let replaceable = [FileType::RegularFile, FileType::Directory];
+        if kind.is_ok_and(|kind| !replaceable.contains(&kind)) {
             let message = format!("{} is there and is no file", self.shown());
             return Err(Fault::new(Code::InvalidValue, message));
         }
