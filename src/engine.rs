@@ -110,6 +110,18 @@ pub struct Encrypted {
     pub by_gpu: bool,
 }
 
+impl Encrypted {
+    /// Writes the tag of an object that has one behind its last part; `whole`: the marks of all its
+    /// parts, folded.
+    pub fn seal(&mut self, cipher: &Encryptor, whole: Mark) {
+        if let Some(tag) = cipher.finish(whole) {
+            let end = self.out.len() - tag.len();
+            self.out[end..].copy_from_slice(&tag);
+            self.checksum.update(&tag);
+        }
+    }
+}
+
 /// A place where [`Work`] gets done.
 pub trait Engine: Send + Sync {
     /// Its name in results and metrics.

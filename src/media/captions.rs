@@ -20,6 +20,8 @@ mod sniff;
 mod srt;
 mod text;
 mod timed_text;
+#[cfg(test)]
+mod told;
 mod ttml;
 mod vtt;
 

@@ -24,7 +24,8 @@ impl Media {
         most_bytes: u64,
     ) -> Result<Vec<MadePicture>> {
         let tools = self.tools().await?;
-        let Some(form) = audio_form(super::form_of(plaintext).await?) else {
+        let sniffed = super::form_of(plaintext).await?;
+        let Some(form) = audio_form(sniffed) else {
             return Err(unreadable(
                 "covers are taken from MP3, M4A, FLAC and Ogg files only",
             ));
@@ -38,7 +39,12 @@ impl Media {
                     .await?
             }
             _ => {
-                self.covers_of_large(tools, plaintext, asked, most_bytes)
+                let plaintext = plaintext.clone();
+                let film = Film {
+                    form: sniffed,
+                    plaintext,
+                };
+                self.covers_of_large(tools, &film, asked, most_bytes)
                     .await?
             }
         };
@@ -67,24 +73,21 @@ impl Media {
     async fn covers_of_large(
         &self,
         tools: &Tools,
-        plaintext: &Plaintext,
+        film: &Film,
         asked: &Artwork,
         most_bytes: u64,
     ) -> Result<Vec<Made>> {
-        let form = super::form_of(plaintext).await?;
-        let plaintext = plaintext.clone();
-        let film = Film { form, plaintext };
-        let facts = film::probe(tools, &film, &self.film_limits()).await?;
+        let facts = film::probe(tools, film, &self.film_limits()).await?;
         let mut made = Vec::new();
         for picture in facts.pictures.iter().take(MOST_COVERS) {
             let words = format!(
                 "-map 0:{} -c copy -frames:v 1 -f image2pipe pipe:1",
                 picture.stream
             );
-            let mut args = sandbox::arguments(form, film.input());
+            let mut args = sandbox::arguments(film.form, film.input());
             args.extend(words.split(' ').map(str::to_owned));
             let limits = self.ffmpeg_limits();
-            let cover = film::output(tools, &film, &tools.ffmpeg, args, limits).await?;
+            let cover = film::output(tools, film, &tools.ffmpeg, args, limits).await?;
             let Some(form) = Form::sniff(&cover).and_then(image_form) else {
                 continue;
             };

@@ -1,15 +1,18 @@
 //! Helper: this binary as a parser of its own, behind the sandbox's fences.
 //!
-//! Its arguments say what it is to do, as JSON; media comes in through its descriptors, an answer
+//! [`Tools::helper`] calls it. Its arguments say what it is to do, as JSON; media comes in through its descriptors, an answer
 //! goes out on its standard output. It reads no settings, writes no log and knows no key.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::{captions, pictures};
+use super::sandbox::{Command, Program};
+use super::{Tools, captions, pictures};
+use crate::fault::{Code, Fault, Result};
 
 /// The hidden verb; what follows is the room and its order.
 pub const VERB: &str = "media-helper";
@@ -24,6 +27,21 @@ pub enum Work {
     Pictures(pictures::Order, usize),
     /// Read, merge and write captions.
     Captions(captions::helper::Order),
+}
+
+impl Tools {
+    /// A helper to be started, that gets this work and these files.
+    pub(super) fn helper(
+        &self,
+        work: &Work,
+        files: impl IntoIterator<Item = OwnedFd>,
+    ) -> Result<Command> {
+        let work =
+            serde_json::to_string(work).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+        let command = self.sandbox.command(Program::Own, [VERB.to_owned(), work]);
+        let files = (FIRST_FILE..).zip(files);
+        Ok(files.fold(command, |command, (number, file)| command.fd(number, file)))
+    }
 }
 
 /// Does what the third argument says.

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::film::{self, Facts, Film, Plaintext, Times};
-use super::helper::{FIRST_FILE, VERB, Work};
+use super::helper::Work;
 use super::pictures::{Caps, ImageForm, Limits, Made, Order, Record, Records, Source, Watermark};
-use super::sandbox::{self, Child, Form, Memory, Program, Stdin};
+use super::sandbox::{self, Child, Form, Memory, Stdin};
 use super::{Media, Tools, unreadable};
 use crate::fault::{Code, Fault, Result};
 use crate::job::picture::{Picture, Placement};
@@ -230,16 +230,7 @@ impl Media {
             ..sandbox::Limits::default()
         };
         let work = Work::Pictures(order, files.0.len());
-        let work =
-            serde_json::to_string(&work).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
-        let mut command = tools
-            .sandbox
-            .command(Program::Own, [VERB.to_owned(), work])
-            .stdin(stdin)
-            .limits(limits);
-        for (number, file) in (FIRST_FILE..).zip(files.0) {
-            command = command.fd(number, file);
-        }
+        let command = tools.helper(&work, files.0)?.stdin(stdin).limits(limits);
         Ok(command.start().await?)
     }
 }

@@ -12,11 +12,11 @@ use super::captions::merge::Policy;
 use super::captions::{Encoding, Format, Output};
 use super::embedded::{self, Run, Tool};
 use super::film::{self, Film, Plaintext, Subtitle};
-use super::helper::{FIRST_FILE, VERB, Work};
+use super::helper::{FIRST_FILE, Work};
 use super::images::broken_off;
-use super::sandbox::{self, Form, Program, Unsealed};
+use super::sandbox::{self, Form, Unsealed};
 use super::{Media, Tools, form_of, unreadable};
-use crate::fault::{Code, Fault, Result};
+use crate::fault::{Code, Result};
 use crate::job::Captions;
 use crate::job::companions::{CaptionFormat, MergePolicy};
 use crate::job::event::{CaptionSourceResult, CueFault};
@@ -259,13 +259,9 @@ impl Media {
             stdout_bytes: self.settings.decoder_bytes as u64 / 4,
             ..sandbox::Limits::default()
         };
-        let work = serde_json::to_string(&Work::Captions(order.clone()))
-            .map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
-        let command = tools
-            .sandbox
-            .command(Program::Own, [VERB.to_owned(), work])
-            .fd(FIRST_FILE, memory.seal()?.into_fd())
-            .limits(limits);
+        let memory = memory.seal()?.into_fd();
+        let command = tools.helper(&Work::Captions(order.clone()), [memory])?;
+        let command = command.limits(limits);
         let outcome = command.start().await?.wait().await?;
         if !outcome.success() {
             return Err(broken_off(&outcome));

@@ -206,16 +206,11 @@ impl Pipeline {
         };
         let out = reservation.buffer(needed);
         let (engine, cipher) = (self.engine.as_ref(), Arc::clone(&encryptor));
-        let sealed =
+        let mut sealed =
             engine::encrypt(engine, cipher, at, Mark::None, (plain, out), algorithm).await?;
-        let (mut out, mut checksum) = (sealed.out, sealed.checksum);
-        let mark = encryptor.fold(Mark::None, sealed.mark);
-        if let Some(tag) = encryptor.finish(mark) {
-            let end = out.len() - tag.len();
-            out[end..].copy_from_slice(&tag);
-            checksum.update(&tag);
-        }
-        Ok((out, checksum.finish(), sealed.by_gpu))
+        let whole = encryptor.fold(Mark::None, sealed.mark);
+        sealed.seal(&encryptor, whole);
+        Ok((sealed.out, sealed.checksum.finish(), sealed.by_gpu))
     }
 }
 

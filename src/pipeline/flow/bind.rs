@@ -7,7 +7,7 @@ use futures_util::stream::TryStreamExt;
 use super::{Flow, Moving, Parts, Ready, Sealing, Step};
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
-use crate::cipher::{Mark, PartAt, TAG_BYTES};
+use crate::cipher::{Mark, PartAt};
 use crate::engine::{self, Encrypted};
 use crate::fault::Result;
 use crate::pipeline::stage::Staged;
@@ -94,24 +94,15 @@ impl<'a> Bind<'a> {
         index: usize,
         at: PartAt,
         number: i32,
-        encrypted: Encrypted,
+        mut encrypted: Encrypted,
     ) -> Option<(PartPlace, PartBuffer, Checksum)> {
         let encryptor = &self.staged.outputs[index].encryptor;
-        let Encrypted {
-            mut out,
-            mark,
-            mut checksum,
-            by_gpu,
-        } = encrypted;
-        self.staged.outputs[index].count(by_gpu);
-        self.marks[index] = encryptor.fold(self.marks[index], mark);
-        if at.last
-            && let Some(tag) = encryptor.finish(self.marks[index])
-        {
-            let end = out.len() - TAG_BYTES;
-            out[end..].copy_from_slice(&tag);
-            checksum.update(&tag);
+        self.staged.outputs[index].count(encrypted.by_gpu);
+        self.marks[index] = encryptor.fold(self.marks[index], encrypted.mark);
+        if at.last {
+            encrypted.seal(encryptor, self.marks[index]);
         }
+        let Encrypted { out, checksum, .. } = encrypted;
         let place = PartPlace {
             number,
             offset: self.offsets[index],

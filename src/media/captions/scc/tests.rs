@@ -1,6 +1,7 @@
 //! SCC: time code, the three modes, characters, and bytes that went wrong.
 
-use super::super::cue::{Align, Colour, Line as CueLine, Vertical};
+use super::super::cue::{Align, Colour, Vertical};
+use super::super::told::{plain, told};
 use super::super::{Parsed, parse as parse_any};
 use super::*;
 
@@ -31,18 +32,6 @@ fn file(lines: &[(&str, &str)]) -> String {
 
 fn read(lines: &[(&str, &str)]) -> Parsed {
     parse_any(file(lines).as_bytes()).unwrap()
-}
-
-fn plain(line: &CueLine) -> String {
-    line.iter().map(|span| span.text.as_str()).collect()
-}
-
-fn told(parsed: &Parsed) -> Vec<String> {
-    let cues = parsed.track.cues.iter().map(|cue| {
-        let lines: Vec<_> = cue.lines.iter().map(plain).collect();
-        format!("{}-{} {}", cue.start_ms, cue.end_ms, lines.join("|"))
-    });
-    cues.collect()
 }
 
 #[test]

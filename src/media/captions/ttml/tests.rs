@@ -1,6 +1,7 @@
 //! TTML: timing, styling, layout, and hostile XML.
 
-use super::super::cue::{Align, Colour, Line, Vertical};
+use super::super::cue::{Align, Colour, Vertical};
+use super::super::told::told;
 use super::super::{Parsed, parse as parse_any};
 
 fn document(attributes: &str, head: &str, body: &str) -> String {
@@ -12,18 +13,6 @@ fn document(attributes: &str, head: &str, body: &str) -> String {
 
 fn read(text: &str) -> Parsed {
     parse_any(text.as_bytes()).unwrap()
-}
-
-fn plain(line: &Line) -> String {
-    line.iter().map(|span| span.text.as_str()).collect()
-}
-
-fn told(parsed: &Parsed) -> Vec<String> {
-    let cues = parsed.track.cues.iter().map(|cue| {
-        let lines: Vec<_> = cue.lines.iter().map(plain).collect();
-        format!("{}-{} {}", cue.start_ms, cue.end_ms, lines.join("|"))
-    });
-    cues.collect()
 }
 
 #[test]

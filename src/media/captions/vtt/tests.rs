@@ -1,22 +1,11 @@
 //! WebVTT: blocks, text, and what browsers forgive.
 
 use super::super::cue::Line;
+use super::super::told::{plain, told};
 use super::super::{Align, Colour, Parsed, Vertical, parse as parse_any};
 
 fn read(text: &str) -> Parsed {
     parse_any(text.as_bytes()).unwrap()
-}
-
-fn plain(line: &Line) -> String {
-    line.iter().map(|span| span.text.as_str()).collect()
-}
-
-fn told(parsed: &Parsed) -> Vec<String> {
-    let cues = parsed.track.cues.iter().map(|cue| {
-        let lines: Vec<_> = cue.lines.iter().map(plain).collect();
-        format!("{}-{} {}", cue.start_ms, cue.end_ms, lines.join("|"))
-    });
-    cues.collect()
 }
 
 #[test]
