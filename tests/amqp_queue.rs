@@ -391,12 +391,10 @@ async fn sweeps_dead_letters(queue: &AmqpQueue) {
     assert_eq!(dead.sweep(nothing).await.unwrap(), SweepReport::default());
     let other = DeadLetters::connect(&settings("")).await.unwrap();
     let again = other.sweep(nothing).await.unwrap();
-    assert_eq!(
-        again,
-        SweepReport {
-            seen: 2,
-            ..Default::default()
-        }
-    );
+    let known = SweepReport {
+        seen: 2,
+        ..Default::default()
+    };
+    assert_eq!(again, known);
     assert_eq!(length("ciphermill.dead"), "2");
 }

@@ -1,7 +1,8 @@
 //! Helper: this binary as a parser of its own, behind the sandbox's fences.
 //!
-//! [`Tools::helper`] calls it. Its arguments say what it is to do, as JSON; media comes in through its descriptors, an answer
-//! goes out on its standard output. It reads no settings, writes no log and knows no key.
+//! [`Tools::helper`] calls it. Its arguments say what it is to do, as JSON; media comes in through
+//! its descriptors, an answer goes out on its standard output. It reads no settings, writes no log
+//! and knows no key.
 
 use std::fs::File;
 use std::io;
