@@ -8,7 +8,7 @@ use super::images::{Files, MadePicture, image_form, picture};
 use super::pictures::{AudioForm, Caps, MOST_COVERS, Made, Source};
 use super::sandbox::{self, Form, Memory};
 use super::{Media, Tools, unreadable};
-use crate::fault::Result;
+use crate::fault::{Code, Result};
 use crate::job::Artwork;
 use crate::job::companions::COUNT;
 
@@ -95,10 +95,12 @@ impl Media {
             let file = files.add(Memory::of(&cover)?.into_fd());
             drop(cover);
             let source = Source::Image { file, form };
-            made.extend(
-                self.cover(tools, asked, source, (files, most_bytes))
-                    .await?,
-            );
+            match self.cover(tools, asked, source, (files, most_bytes)).await {
+                Ok(cover) => made.extend(cover),
+                // There may be another.
+                Err(fault) if fault.code == Code::MediaUnreadable => continue,
+                Err(fault) => return Err(fault),
+            }
             if !asked.url_pattern.contains(COUNT) {
                 break;
             }

@@ -3,7 +3,7 @@
 //! Plaintexts come in, texts go out, and what was found in each source. A source that cannot be
 //! read costs nothing but itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use super::helper::{FIRST_FILE, Work};
 use super::images::broken_off;
 use super::sandbox::{self, Form, Unsealed};
 use super::{Media, Tools, form_of, unreadable};
-use crate::fault::{Code, Result};
+use crate::fault::{Code, Fault, Result};
 use crate::job::Captions;
 use crate::job::companions::{CaptionFormat, MergePolicy};
 use crate::job::event::{CaptionSourceResult, CueFault};
@@ -55,6 +55,8 @@ struct Sources {
     results: Vec<CaptionSourceResult>,
     /// For each in `list`, its place in `results`.
     places: Vec<usize>,
+    /// When all tracks of the film must have been taken out of it.
+    until: Instant,
 }
 
 impl Media {
@@ -72,6 +74,7 @@ impl Media {
             list: Vec::new(),
             results: Vec::new(),
             places: Vec::new(),
+            until: Instant::now() + self.settings.limit,
         };
         for (index, (source, bytes)) in asked.sources.iter().zip(files).enumerate() {
             let pointer = format!("/captions/sources/{index}");
@@ -129,12 +132,7 @@ impl Media {
         let Err(fault) = self.add_tracks(tools, plaintext, sources).await else {
             return Ok(());
         };
-        let media = [
-            Code::MediaUnreadable,
-            Code::MediaTooLarge,
-            Code::MediaTimeout,
-        ];
-        if sources.list.is_empty() || !media.contains(&fault.code) {
+        if sources.list.is_empty() || !is_the_films(&fault) {
             return Err(fault);
         }
         sources.results.push(CaptionSourceResult {
@@ -168,7 +166,7 @@ impl Media {
                 args,
                 kind: Kind::File,
             };
-            let small = self.take(tools, &film, run).await?;
+            let small = self.take(tools, &film, run, sources.until).await?;
             let small = Film {
                 form: Form::Matroska,
                 plaintext: sandbox::Memory::of(&small)?.into(),
@@ -216,7 +214,7 @@ impl Media {
             ..CaptionSourceResult::default()
         };
         let kind = run.kind;
-        match self.take(tools, film, run).await {
+        match self.take(tools, film, run, sources.until).await {
             Ok(bytes) => {
                 let source = Source {
                     descriptor: FIRST_FILE,
@@ -229,7 +227,7 @@ impl Media {
                 };
                 sources.add(source, result, &bytes)
             }
-            Err(fault) if fault.code == Code::MediaUnreadable => {
+            Err(fault) if is_the_films(&fault) => {
                 result.fault = Some((&fault).into());
                 sources.results.push(result);
                 Ok(())
@@ -238,8 +236,13 @@ impl Media {
         }
     }
 
-    /// What one run over the film says.
-    async fn take(&self, tools: &Tools, film: &Film, run: Run) -> Result<Vec<u8>> {
+    /// What one run over the film says, if it says it in time.
+    async fn take(&self, tools: &Tools, film: &Film, run: Run, until: Instant) -> Result<Vec<u8>> {
+        let wall = until.saturating_duration_since(Instant::now());
+        if wall.is_zero() {
+            let message = "the film's caption tracks took too long";
+            return Err(Fault::new(Code::MediaTimeout, message));
+        }
         let program = match run.tool {
             Tool::Ffmpeg => &tools.ffmpeg,
             Tool::Ffprobe => &tools.ffprobe,
@@ -247,6 +250,7 @@ impl Media {
         let most = self.ffmpeg_limits();
         let limits = sandbox::Limits {
             stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(most.stdout_bytes),
+            wall,
             ..most
         };
         Ok(film::output(tools, film, program, run.args, limits).await?)
@@ -268,6 +272,14 @@ impl Media {
         }
         read_answer(&outcome.stdout, order).map_err(|refused| unreadable(refused.what))
     }
+}
+
+/// What costs a film its tracks, and nothing else.
+fn is_the_films(fault: &Fault) -> bool {
+    matches!(
+        fault.code,
+        Code::MediaUnreadable | Code::MediaTooLarge | Code::MediaTimeout
+    )
 }
 
 impl Sources {

@@ -76,6 +76,36 @@ fn each_thumbnail_is_the_frame_of_its_time_upright_and_opens_with_openssl() {
     }
 }
 
+/// An index that stands first and is longer than what is looked at of a film that streams.
+#[test]
+fn an_index_longer_than_the_first_bytes_is_read_again() {
+    let desk = Desk::new();
+    let (source_key, key) = (desk.key(), desk.key());
+    let words = format!(";FFMETADATA1\ncomment={}\n", "long ".repeat(1 << 20));
+    desk.write("words", words.as_bytes());
+    desk.write("fast.mp4", &films::bytes("fast.mp4"));
+    films::make(
+        desk.dir.path(),
+        "-i fast.mp4 -f ffmetadata -i words -map 0 -map_metadata 1 -c copy \
+         -movflags +faststart long.mp4",
+    );
+    let film = std::fs::read(desk.path("long.mp4")).unwrap();
+    let data = film.windows(4).position(|bytes| bytes == b"mdat");
+    assert!(data.unwrap() > 5 << 20, "{data:?}");
+    let mut job = desk.job("long", desk.sealed("in", &film, &source_key));
+    job["thumbnails"] = json!({ "url_pattern": desk.url("t-{count}"), "interval_seconds": 1,
+        "max_width": 160, "max_height": 160, "encryption": ctr(&key) });
+    let data = desk.done(&job, &[LITTLE]);
+    let made = data["companions"].as_array().unwrap();
+    assert_eq!(made.len(), 8, "{data:#}");
+    let truth = Truth::of("fast.mp4", 0);
+    for thumbnail in made {
+        let picture = decoded(&desk.open(thumbnail, &key));
+        let at = thumbnail["at_seconds"].as_f64().unwrap();
+        assert_eq!(picture.number(0), truth.at(at), "at {at}");
+    }
+}
+
 /// All sidecars are encrypted, and so is all that is made of them and of the film's own tracks.
 #[test]
 fn captions_of_files_and_films_come_out_equal_in_every_format() {
@@ -163,6 +193,38 @@ fn a_broken_cue_is_named_and_the_others_are_kept() {
     assert_eq!(source["broken"][0]["number"], 2);
     let written = std::fs::read_to_string(desk.path("c-en.srt")).unwrap();
     assert_eq!(written, "1\n00:00:00,500 --> 00:00:01,500\nthree\n\n");
+}
+
+/// What ffprobe says of the first track is more than it may say.
+#[test]
+fn a_track_that_is_too_large_costs_no_other() {
+    let desk = Desk::new();
+    let clock = |millis: usize| {
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        format!("00:{:02}:{:02},{millis:03}", seconds / 60, seconds % 60)
+    };
+    let cue = |number| format!("1\n{} --> {}\nmuch\n\n", clock(number), clock(number + 1));
+    let large: String = (0..100_000).map(cue).collect();
+    desk.write("large.srt", large.as_bytes());
+    desk.write("small.srt", captioned::SRT.as_bytes());
+    films::make(
+        desk.dir.path(),
+        "-i large.srt -i small.srt -map 0 -map 1 -c mov_text -metadata:s:0 language=eng \
+         -metadata:s:1 language=deu two.mp4",
+    );
+    let mut job = desk.job("two", json!({ "url": desk.url("two.mp4") }));
+    job["captions"] = json!({
+        "outputs": [{ "url_pattern": desk.url("c-{language}"), "format": "srt" }] });
+    let data = desk.done(&job, &[("CIPHERMILL_MEDIA__DECODER_BYTES", "33554432")]);
+    let made = data["companions"].as_array().unwrap();
+    assert_eq!(made.len(), 1, "{data:#}");
+    assert_eq!(made[0]["language"], "deu", "{data:#}");
+    let sources = data["caption_sources"].as_array().unwrap();
+    let codes: Vec<_> = sources
+        .iter()
+        .map(|source| &source["fault"]["code"])
+        .collect();
+    assert_eq!(codes, [&json!("media_too_large"), &json!(null)], "{data:#}");
 }
 
 /// A watermark of red pixels, encrypted, in the lower right corner of white pictures.
