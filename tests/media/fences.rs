@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use ciphermill::media::sandbox::{Protection, Sandbox, Settings};
 
 /// A program of the build, at a place that every user can reach: children are nobody.
-fn reachable(name: &str, built: &Path) -> PathBuf {
+pub fn reachable(name: &str, built: &Path) -> PathBuf {
     static PLACE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let place = PLACE.get_or_init(|| {
         let place = tempfile::tempdir().unwrap();

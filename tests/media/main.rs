@@ -6,6 +6,7 @@ mod captions_ffmpeg;
 mod captions_helper;
 mod captions_roundtrip;
 mod captions_worst;
+mod corpus;
 mod decoders;
 mod embedded;
 mod embedded_hostile;

@@ -1,18 +1,18 @@
 //! WebVTT and TTML in MP4, box by box after ISO 14496-12 and 14496-30: no tool here writes `wvtt`.
 
-fn boxed(name: &[u8; 4], parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn boxed(name: &[u8; 4], parts: &[Vec<u8>]) -> Vec<u8> {
     let body = parts.concat();
     let size = u32::try_from(body.len() + 8).unwrap();
     [&size.to_be_bytes()[..], name, &body].concat()
 }
 
-fn full(name: &[u8; 4], flags: u32, parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn full(name: &[u8; 4], flags: u32, parts: &[Vec<u8>]) -> Vec<u8> {
     let mut all = vec![flags.to_be_bytes().to_vec()];
     all.extend_from_slice(parts);
     boxed(name, &all)
 }
 
-fn u32s(numbers: &[u32]) -> Vec<u8> {
+pub fn u32s(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|n| n.to_be_bytes()).collect()
 }
 

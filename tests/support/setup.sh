@@ -171,7 +171,7 @@ any() {
 }
 
 test_parts() {
-  packages 'ffmpeg=ffmpeg' 'bwrap=bubblewrap' 'openssl=openssl' 'curl=curl' 'ps=procps' \
+  packages 'ffmpeg=ffmpeg' 'bwrap=bubblewrap' 'openssl=openssl' 'curl=curl' 'ps=procps' 'strace=strace' \
     '/usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server' \
     "$(any '/usr/lib/*/libvulkan.so.1')=libvulkan1" \
     "$(any '/usr/share/vulkan/icd.d/lvp_icd*.json')=mesa-vulkan-drivers" \
