@@ -88,7 +88,7 @@ pub fn digest(name: &str) -> [u8; 32] {
 
 impl Seal {
     /// With an IV of the job's own, of either length, when `given`; or with one that the worker will make.
-    fn new(cipher: usize, given: bool, name: &str) -> Seal {
+    pub fn new(cipher: usize, given: bool, name: &str) -> Seal {
         let seed = digest(name);
         let mode = CIPHERS[cipher].0;
         let short = matches!(mode, "aes-ctr" | "aes-gcm") && seed[31] & 1 == 0;

@@ -10,7 +10,9 @@ mod proxy;
 mod again;
 mod broker;
 mod cases;
+mod cgroup;
 mod checks;
+mod film;
 mod gap;
 mod load;
 mod memory;
@@ -72,5 +74,6 @@ async fn run(quick: bool, checks: &mut Checks) -> Outcome<()> {
         memory::run(&world, checks, cipher).await;
         world.store.delete("out/").await?;
     }
+    film::run(&world, checks).await;
     Ok(())
 }

@@ -52,7 +52,16 @@ impl Oracle {
 
     /// Encrypts a file.
     pub async fn encrypt(&mut self, seal: &Sealed<'_>, from: &Path, to: &Path) -> Outcome<()> {
-        let mut question = seal.question("encrypt", from);
+        self.write("encrypt", seal, from, to).await
+    }
+
+    /// Opens a file.
+    pub async fn decrypt(&mut self, seal: &Sealed<'_>, from: &Path, to: &Path) -> Outcome<()> {
+        self.write("decrypt", seal, from, to).await
+    }
+
+    async fn write(&mut self, op: &str, seal: &Sealed<'_>, from: &Path, to: &Path) -> Outcome<()> {
+        let mut question = seal.question(op, from);
         question["out"] = to.display().to_string().into();
         self.ask(&question).await.map(drop)
     }

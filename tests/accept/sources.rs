@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::cases::{self, big, sizes, source_key};
@@ -23,19 +23,18 @@ pub async fn make(world: &mut World) -> Outcome<()> {
     seal(world).await?;
     let size = big(world.quick);
     let source = write(world, size)?;
-    upload(world, size, &source).await?;
+    let from =
+        json!({ "url": format!("file://{}", source.path.display()), "sha256": source.sha256 });
+    let to = json!({ "url": format!("s3://{BUCKET}/{}", source_key(size)) });
+    upload(world, size, from, to).await?;
     std::fs::remove_file(&source.path).map_err(cannot("remove the big file"))?;
     world.sources.insert(size, source);
     Ok(())
 }
 
-/// The big source goes up by `ciphermill run`: a file in, an object out, nothing encrypted.
-async fn upload(world: &World, size: u64, source: &Source) -> Outcome<()> {
-    let job = json!({
-        "version": 1, "id": "upload",
-        "input": { "url": format!("file://{}", source.path.display()), "sha256": source.sha256 },
-        "outputs": [ { "url": format!("s3://{BUCKET}/{}", source_key(size)) } ],
-    });
+/// What is big goes up by `ciphermill run`: a file in, an object out.
+pub async fn upload(world: &World, size: u64, input: Value, output: Value) -> Outcome<()> {
+    let job = json!({ "version": 1, "id": "upload", "input": input, "outputs": [output] });
     let mut run = world.ciphermill(&world.garage);
     run.arg("run")
         .arg(world.write("upload.json", &job.to_string())?);

@@ -99,7 +99,7 @@ async fn piped(
 }
 
 /// The seal with the IV or salt that the result names. A given IV must have been kept.
-fn used<'a>(world: &'a World, seal: &'a Seal, result: &Value) -> Outcome<Sealed<'a>> {
+pub fn used<'a>(world: &'a World, seal: &'a Seal, result: &Value) -> Outcome<Sealed<'a>> {
     let bytes = |value: &Value| value.as_str().and_then(|text| STANDARD.decode(text).ok());
     let iv = bytes(&result["encryption"]["iv"]);
     let salt = bytes(&result["salt"]);

@@ -7,10 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::checks::{Outcome, cannot};
+use crate::memory::ALLOWED;
 use crate::world::{World, last_lines};
 
 /// Longest time until a worker is connected, and until it has drained.
@@ -32,9 +33,20 @@ impl Worker {
         settings: &[(&str, &str)],
         arguments: &[&str],
     ) -> Outcome<Worker> {
+        let command = world.ciphermill(endpoint);
+        Worker::start_by(world, name, command, settings, arguments).await
+    }
+
+    /// The same by this command.
+    pub async fn start_by(
+        world: &World,
+        name: &str,
+        mut command: Command,
+        settings: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Outcome<Worker> {
         let log = world.path(&format!("{name}.log"));
         let file = File::create(&log).map_err(cannot("make a log file"))?;
-        let mut command = world.ciphermill(endpoint);
         command.args(["work", "--declare"]).args(arguments);
         let child = command
             .envs(settings.iter().copied())
@@ -109,7 +121,7 @@ impl Worker {
     }
 }
 
-/// The most memory that a worker and its children had.
+/// The most memory that a worker and all below it had.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Peak {
     /// Summed proportional set size; 0 where the system does not let us read it (it is root's).
@@ -126,18 +138,56 @@ impl Peak {
             return false;
         };
         self.resident = self.resident.max(resident);
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.unwrap_or_default();
-        let family = children
-            .split_whitespace()
-            .filter_map(|text| text.parse().ok());
-        let pss = std::iter::once(pid)
-            .chain(family)
-            .filter_map(|pid: u32| field(&format!("/proc/{pid}/smaps_rollup"), "Pss:"));
+        let mut family = vec![pid];
+        let mut next = 0;
+        while let Some(pid) = family.get(next) {
+            family.extend(children(*pid));
+            next += 1;
+        }
+        let pss = family
+            .iter()
+            .filter_map(|pid| field(&format!("/proc/{pid}/smaps_rollup"), "Pss:"));
         self.pss = self.pss.max(pss.sum());
         self.samples += 1;
         true
     }
+
+    /// The figure to hold against what is allowed: what the kernel counted for a cgroup, else the sum. Where it keeps
+    /// both from us, its own high-water mark of the worker stands in.
+    pub fn measured(&self, cgroup: Option<u64>) -> u64 {
+        match (cgroup, self.pss) {
+            (Some(peak), _) => peak,
+            (None, 0) => self.resident,
+            (None, pss) => pss,
+        }
+    }
+
+    /// All of it in words, and what is allowed.
+    pub fn figures(&self, cgroup: Option<u64>) -> String {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let cgroup = cgroup.map_or(String::new(), |peak| {
+            format!("cgroup's peak {:.1} MiB, ", mib(peak))
+        });
+        format!(
+            "{cgroup}peak PSS {:.1} MiB, VmHWM {:.1} MiB, allowed {} MiB ({} samples)",
+            mib(self.pss),
+            mib(self.resident),
+            ALLOWED >> 20,
+            self.samples
+        )
+    }
+}
+
+/// Processes that any thread of this one started.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let lists = tasks
+        .into_iter()
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let lists: Vec<String> = lists.collect();
+    let pids = lists.iter().flat_map(|list| list.split_whitespace());
+    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// A number of kB in one of the kernel's tables, in bytes.

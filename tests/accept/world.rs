@@ -41,8 +41,9 @@ pub struct World {
     /// By length.
     pub sources: BTreeMap<u64, Source>,
     pub garage: String,
+    /// The program under test.
+    pub bin: PathBuf,
     dir: tempfile::TempDir,
-    bin: PathBuf,
     amqp: String,
 }
 
@@ -99,7 +100,12 @@ impl World {
 
     /// The program under test, with its settings; the store is at `endpoint`.
     pub fn ciphermill(&self, endpoint: &str) -> Command {
-        let mut command = Command::new(&self.bin);
+        self.ciphermill_as(&self.bin, endpoint)
+    }
+
+    /// The same by way of another program.
+    pub fn ciphermill_as(&self, program: &Path, endpoint: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .current_dir(self.dir.path())
             .env("AWS_ENDPOINT_URL", endpoint)
