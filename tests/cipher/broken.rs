@@ -57,11 +57,11 @@ fn a_broken_kernel_rings() {
         let ring = |check: &super::checks::Check| {
             catch_unwind(AssertUnwindSafe(|| check(kernel))).is_err()
         };
-        CHECKS.iter().filter(|(_, check)| ring(check)).count()
+        CHECKS.iter().any(|(_, check)| ring(check))
     };
-    assert_eq!(rings(&RIGHT), 0, "the wrapper itself is right");
+    assert!(!rings(&RIGHT), "the wrapper itself is right");
     for kernel in &WRONG {
-        assert!(rings(kernel) > 0, "nobody noticed {:?}", kernel.0);
+        assert!(rings(kernel), "nobody noticed {:?}", kernel.0);
     }
 }
 
