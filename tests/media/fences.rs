@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use ciphermill::media::sandbox::{Protection, Sandbox, Settings};
@@ -18,7 +19,10 @@ pub fn reachable(name: &str, built: &Path) -> PathBuf {
     let path = place.path().join(name);
     if !path.exists() {
         let fresh = path.with_extension(format!("{:?}", std::thread::current().id()));
-        std::fs::copy(built, &fresh).unwrap();
+        // By another process: while this one has it open for writing, so has for a moment every
+        // child that another thread starts, and a program that is open for writing does not run.
+        let copied = Command::new("cp").args([built, &fresh]).status();
+        assert!(copied.unwrap().success());
         std::fs::rename(fresh, &path).unwrap();
     }
     path
