@@ -34,7 +34,8 @@ pub async fn make(world: &mut World) -> Outcome<()> {
 
 /// What is big goes up by `ciphermill run`: a file in, an object out.
 pub async fn upload(world: &World, size: u64, input: Value, output: Value) -> Outcome<()> {
-    let job = json!({ "version": 1, "id": "upload", "input": input, "outputs": [output] });
+    let id = format!("upload-{size}");
+    let job = json!({ "version": 1, "id": id, "input": input, "outputs": [output] });
     let mut run = world.ciphermill(&world.garage);
     run.arg("run")
         .arg(world.write("upload.json", &job.to_string())?);
