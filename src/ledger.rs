@@ -30,6 +30,9 @@ pub struct Entry {
     pub digest: String,
     /// Whether an IV of the caller's is used: then neither source nor message may ever differ.
     pub given_iv: bool,
+    /// The attempt's own token: two attempts that keep the same outputs differ by it.
+    #[serde(default)]
+    pub attempt: String,
     /// When the attempt began, in seconds since 1970.
     #[serde(default)]
     pub begun: u64,
@@ -40,6 +43,9 @@ pub struct Entry {
     /// The companions being written, once they are made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub companions: Vec<CompanionEntry>,
+    /// Companions that earlier attempts published, and this one may replace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ours: Vec<OutputEntry>,
     /// The result, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<EventData>>,
@@ -51,6 +57,9 @@ pub struct CompanionEntry {
     /// The object.
     #[serde(flatten)]
     pub object: OutputEntry,
+    /// Whether it is begun as an upload, even where one request could do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uploads: bool,
     /// Its result, as far as it is known before it is published.
     pub result: CompanionResult,
 }
@@ -146,7 +155,7 @@ impl Entry {
         JobDigest::parse(&self.digest) == Some(digest)
     }
 
-    /// Whether both are of the same attempt: each attempt has tokens of its own.
+    /// Whether both are of the same attempt: each attempt has a token of its own.
     pub fn is_same_attempt(&self, other: &Entry) -> bool {
         let tokens = |entry: &Entry| -> Vec<String> {
             entry
@@ -155,7 +164,9 @@ impl Entry {
                 .map(|output| output.label.token.clone())
                 .collect()
         };
-        self.digest == other.digest && tokens(self) == tokens(other)
+        self.digest == other.digest
+            && self.attempt == other.attempt
+            && tokens(self) == tokens(other)
     }
 
     /// Whether it was written less than `time` ago.

@@ -76,6 +76,11 @@ impl Media {
         Some(self.tools.get()?.sandbox.found().to_string())
     }
 
+    /// How long all parsers of a job may take together.
+    pub fn limit(&self) -> Duration {
+        self.settings.limit
+    }
+
     /// Finds out how parsers can be run here, once; a machine that cannot is asked again.
     pub async fn tools(&self) -> Result<&Tools> {
         self.tools.get_or_try_init(|| self.find()).await

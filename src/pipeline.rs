@@ -12,7 +12,6 @@ mod prepare;
 mod recall;
 mod stage;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -114,8 +113,6 @@ struct Begun {
     keys: BesideKeys,
     /// What they are made of, besides the source.
     inputs: Inputs,
-    /// URLs of those that an earlier attempt published.
-    ours: HashSet<String>,
     /// What their result will say, as far as it is not theirs.
     unmade: Vec<CompanionResult>,
     caption_sources: Vec<CaptionSourceResult>,
@@ -221,7 +218,7 @@ impl Pipeline {
         let lengths = inputs.lengths();
         let input_bytes = lengths.iter().flatten().sum();
         let plan = plan::make(job, source.facts(), input_bytes, &self.limits)?;
-        let done = self.clear_remains(attempt, &plan, remains, &source).await?;
+        let kept = self.clear_remains(attempt, &plan, remains, &source).await?;
         attempt
             .progress
             .total
@@ -232,7 +229,7 @@ impl Pipeline {
             .prepare(parsed, &plan, &source, keys, &lengths, &reservation)
             .await?;
         let staged = self
-            .stage(parsed, &plan, &source, prepared, done.outputs)
+            .stage(parsed, &plan, &source, prepared, (&keys.token, kept))
             .await?;
         Ok(Begun {
             plan,
@@ -241,7 +238,6 @@ impl Pipeline {
             reservation,
             keys,
             inputs,
-            ours: done.companions,
             unmade: Vec::new(),
             caption_sources: Vec::new(),
         })
@@ -280,11 +276,8 @@ impl Pipeline {
         plan: &Plan,
         staged: &mut Staged,
     ) -> Result<Published> {
-        if plan.ledger && !self.is_ours(parsed, staged).await? {
-            return Err(Fault::new(
-                Code::Superseded,
-                "another attempt at this job is under way",
-            ));
+        if plan.ledger {
+            self.check_ours(parsed, staged).await?;
         }
         let engine = self.engine.name();
         let outputs = &parsed.job.outputs;
@@ -308,6 +301,16 @@ impl Pipeline {
         Ok((outputs?, companions))
     }
 
+    async fn check_ours(&self, parsed: &ParsedJob, staged: &Staged) -> Result<()> {
+        match self.is_ours(parsed, staged).await? {
+            true => Ok(()),
+            false => {
+                let message = "another attempt at this job is under way";
+                Err(Fault::new(Code::Superseded, message))
+            }
+        }
+    }
+
     /// Whether the ledger still speaks of this attempt. A broker that lost us gives the job to
     /// another worker, whose attempt replaces ours.
     async fn is_ours(&self, parsed: &ParsedJob, staged: &Staged) -> Result<bool> {
@@ -323,9 +326,9 @@ impl Pipeline {
         let aborts = join_all(all.map(StagedOutput::abort)).await;
         let left = aborts.contains(&false);
         let companions = staged.companions.iter().map(|c| &c.staged);
-        let visible = staged.outputs.iter().chain(companions);
-        let visible = visible.into_iter().any(StagedOutput::may_be_published);
-        if !plan.ledger || visible || left {
+        let mut visible = staged.outputs.iter().chain(companions);
+        let visible = visible.any(StagedOutput::may_be_published) || !staged.entry.ours.is_empty();
+        if !plan.ledger || visible || left || staged.midway {
             return;
         }
         let forgotten = async {

@@ -77,9 +77,12 @@ impl Media {
         asked: &Artwork,
         most_bytes: u64,
     ) -> Result<Vec<Made>> {
-        let facts = film::probe(tools, film, &self.film_limits()).await?;
-        let mut made = Vec::new();
+        let mut facts = film::probe(tools, film, &self.film_limits()).await?;
+        facts.pictures.sort_by_key(|picture| !picture.front);
+        let mut made: Vec<Made> = Vec::new();
         for picture in facts.pictures.iter().take(MOST_COVERS) {
+            let so_far: usize = made.iter().map(|made| made.bytes.len()).sum();
+            let most_bytes = most_bytes.saturating_sub(so_far as u64);
             let words = format!(
                 "-map 0:{} -c copy -frames:v 1 -f image2pipe pipe:1",
                 picture.stream

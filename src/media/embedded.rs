@@ -56,9 +56,10 @@ fn way(codec: &str) -> Option<Way> {
     })
 }
 
-/// The streams that can be read, in their order; the first 300 of all are looked at.
+/// The streams that can be read, in their order; the first of all are looked at, so that those in
+/// the video have room too.
 pub fn readable(streams: &[Subtitle]) -> impl Iterator<Item = &Subtitle> {
-    let looked_at = streams.iter().take(MOST_EMBEDDED);
+    let looked_at = streams.iter().take(MOST_EMBEDDED - 1);
     looked_at.filter(|stream| way(&stream.codec).is_some())
 }
 

@@ -39,6 +39,9 @@ pub use times::{Frame, Times};
 /// Result of this room.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
+/// A small film may be read over and over, up to so many bytes; a larger one twice.
+const RANGE_BYTES: u64 = 64 << 30;
+
 /// A film.
 #[derive(Clone, Debug)]
 pub struct Film {
@@ -97,6 +100,14 @@ impl Plaintext {
 }
 
 impl Film {
+    /// Most bytes that a child reads of it in ranges, re-reads included.
+    pub fn range_bytes(&self) -> u64 {
+        match &self.plaintext {
+            Plaintext::Range(source) => RANGE_BYTES.max(source.len().saturating_mul(2)),
+            _ => RANGE_BYTES,
+        }
+    }
+
     /// How a child gets at it.
     pub fn input(&self) -> Input {
         match self.plaintext {
@@ -149,7 +160,7 @@ impl Default for Limits {
             memory_bytes: 512 << 20,
             wall: Duration::from_secs(3600),
             cpu_seconds: 3600,
-            range_bytes: 64 << 30,
+            range_bytes: RANGE_BYTES,
         }
     }
 }

@@ -127,6 +127,7 @@ impl Media {
         limits = film::Limits {
             pixels: order.limits.pixels,
             frames: limits::THUMBNAILS,
+            range_bytes: film.range_bytes(),
             memory_bytes: limits.memory_bytes.saturating_sub(helper_bytes),
             ..limits
         };

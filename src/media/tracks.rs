@@ -3,13 +3,15 @@
 //! Plaintexts come in, texts go out, and what was found in each source. A source that cannot be
 //! read costs nothing but itself.
 
+mod found;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::captions::helper::{Answer, Kind, Order, Report, Source, read_answer};
+use super::captions::Output;
+use super::captions::helper::{Answer, Kind, Order, Source, read_answer};
 use super::captions::merge::Policy;
-use super::captions::{Encoding, Format, Output};
 use super::embedded::{self, Run, Tool};
 use super::film::{self, Film, Plaintext, Subtitle};
 use super::helper::{FIRST_FILE, Work};
@@ -19,8 +21,11 @@ use super::{Media, Tools, form_of, unreadable};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Captions;
 use crate::job::companions::{CaptionFormat, MergePolicy};
-use crate::job::event::{CaptionSourceResult, CueFault};
+use crate::job::event::CaptionSourceResult;
 use crate::job::offset::offset_ms;
+
+/// What the film's caption tracks may take of a job's decoder memory: one part in four.
+const TRACKS_SHARE: u64 = 4;
 
 /// A merged track in one format.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,17 +60,22 @@ struct Sources {
     results: Vec<CaptionSourceResult>,
     /// For each in `list`, its place in `results`.
     places: Vec<usize>,
-    /// When all tracks of the film must have been taken out of it.
+    /// What all tracks of the film may say, and what they said.
+    most_bytes: u64,
+    film_bytes: u64,
+    /// When all of them must have been taken out of it.
     until: Instant,
 }
 
 impl Media {
-    /// Reads, merges and writes captions. `files`: the plaintexts of the sources.
+    /// Reads, merges and writes captions. `files`: the plaintexts of the sources. What of the film
+    /// was not read by then is left out.
     pub async fn captions(
         &self,
         film: Option<&Plaintext>,
         asked: &Captions,
         files: Vec<Bytes>,
+        until: Instant,
     ) -> Result<MadeCaptions> {
         let tools = self.tools().await?;
         let mut sources = Sources {
@@ -74,7 +84,9 @@ impl Media {
             list: Vec::new(),
             results: Vec::new(),
             places: Vec::new(),
-            until: Instant::now() + self.settings.limit,
+            most_bytes: self.settings.decoder_bytes as u64 / TRACKS_SHARE,
+            film_bytes: 0,
+            until,
         };
         for (index, (source, bytes)) in asked.sources.iter().zip(files).enumerate() {
             let pointer = format!("/captions/sources/{index}");
@@ -114,7 +126,7 @@ impl Media {
             outputs: outputs.collect(),
         };
         let answer = self.merge(tools, &order, sources.memory).await?;
-        told(
+        found::told(
             answer,
             asked.outputs.len(),
             sources.results,
@@ -150,8 +162,11 @@ impl Media {
         plaintext: &Plaintext,
         sources: &mut Sources,
     ) -> Result<()> {
-        let Ok(form) = form_of(plaintext).await else {
-            return Ok(());
+        let form = match form_of(plaintext).await {
+            Ok(form) => form,
+            // Nothing known, such as a caption file: it has no tracks.
+            Err(fault) if fault.code == Code::MediaUnreadable => return Ok(()),
+            Err(fault) => return Err(fault),
         };
         let film = Film {
             form,
@@ -160,17 +175,7 @@ impl Media {
         let facts = film::probe(tools, &film, &self.film_limits()).await?;
         let streams = &facts.subtitles;
         let input = film.input();
-        if let Some((args, gathered)) = embedded::gather(form, input, streams) {
-            let run = Run {
-                tool: Tool::Ffmpeg,
-                args,
-                kind: Kind::File,
-            };
-            let small = self.take(tools, &film, run, sources.until).await?;
-            let small = Film {
-                form: Form::Matroska,
-                plaintext: sandbox::Memory::of(&small)?.into(),
-            };
+        if let Some((small, gathered)) = self.gather(tools, &film, streams, sources).await? {
             for stream in &gathered {
                 let run = embedded::take_gathered(small.input(), stream);
                 self.add_track(tools, &small, stream, run, sources).await?;
@@ -195,6 +200,34 @@ impl Media {
         Ok(())
     }
 
+    /// All text tracks of a Matroska film at once, where that works.
+    async fn gather(
+        &self,
+        tools: &Tools,
+        film: &Film,
+        streams: &[Subtitle],
+        sources: &mut Sources,
+    ) -> Result<Option<(Film, Vec<Subtitle>)>> {
+        let Some((args, gathered)) = embedded::gather(film.form, film.input(), streams) else {
+            return Ok(None);
+        };
+        let run = Run {
+            tool: Tool::Ffmpeg,
+            args,
+            kind: Kind::File,
+        };
+        let small = match self.take(tools, film, run, sources).await {
+            Ok(small) => small,
+            Err(fault) if is_the_films(&fault) => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let small = Film {
+            form: Form::Matroska,
+            plaintext: sandbox::Memory::of(&small)?.into(),
+        };
+        Ok(Some((small, gathered)))
+    }
+
     /// Takes one track out. Only what the machine cannot do is an error.
     async fn add_track(
         &self,
@@ -214,7 +247,7 @@ impl Media {
             ..CaptionSourceResult::default()
         };
         let kind = run.kind;
-        match self.take(tools, film, run, sources.until).await {
+        match self.take(tools, film, run, sources).await {
             Ok(bytes) => {
                 let source = Source {
                     descriptor: FIRST_FILE,
@@ -236,11 +269,18 @@ impl Media {
         }
     }
 
-    /// What one run over the film says, if it says it in time.
-    async fn take(&self, tools: &Tools, film: &Film, run: Run, until: Instant) -> Result<Vec<u8>> {
-        let wall = until.saturating_duration_since(Instant::now());
+    /// What one run over the film says, if it says it in time and there is room for it.
+    async fn take(
+        &self,
+        tools: &Tools,
+        film: &Film,
+        run: Run,
+        sources: &mut Sources,
+    ) -> Result<Vec<u8>> {
+        let wall = sources.until.saturating_duration_since(Instant::now());
+        let room = sources.most_bytes.saturating_sub(sources.film_bytes);
         if wall.is_zero() {
-            let message = "the film's caption tracks took too long";
+            let message = "the film's captions took too long";
             return Err(Fault::new(Code::MediaTimeout, message));
         }
         let program = match run.tool {
@@ -249,16 +289,22 @@ impl Media {
         };
         let most = self.ffmpeg_limits();
         let limits = sandbox::Limits {
-            stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(most.stdout_bytes),
-            wall,
+            // Nothing is decoded here but text, and what is said is kept beside it.
+            memory: most.memory - self.settings.decoder_bytes as u64 / 2,
+            stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(room),
+            range_bytes: film.range_bytes(),
+            wall: wall.min(most.wall),
             ..most
         };
-        Ok(film::output(tools, film, program, run.args, limits).await?)
+        let said = film::output(tools, film, program, run.args, limits).await?;
+        sources.film_bytes += said.len() as u64;
+        Ok(said)
     }
 
     async fn merge(&self, tools: &Tools, order: &Order, memory: Unsealed) -> Result<Answer> {
         let limits = sandbox::Limits {
-            memory: self.settings.decoder_bytes as u64,
+            // What it reads and what it says are kept beside it.
+            memory: self.settings.decoder_bytes as u64 / 2,
             wall: self.settings.limit.min(Duration::from_secs(300)),
             stdout_bytes: self.settings.decoder_bytes as u64 / 4,
             ..sandbox::Limits::default()
@@ -291,80 +337,5 @@ impl Sources {
         self.results.push(result);
         self.list.push(source);
         Ok(())
-    }
-}
-
-/// The answer in the words of a result.
-fn told(
-    answer: Answer,
-    outputs: usize,
-    mut results: Vec<CaptionSourceResult>,
-    places: &[usize],
-) -> Result<MadeCaptions> {
-    if let Some(why) = answer.refused {
-        return Err(unreadable(why));
-    }
-    for (place, report) in places.iter().zip(answer.sources) {
-        if let Some(result) = results.get_mut(*place) {
-            tell(result, report);
-        }
-    }
-    let tracks = answer.tracks.into_iter().enumerate();
-    let tracks = tracks.map(|(index, track)| MadeTrack {
-        output: index % outputs.max(1),
-        language: track
-            .language
-            .map_or("und".into(), |l| l.as_str().to_owned()),
-        label: track.label,
-        cues: track.cues as u64,
-        text: track.text,
-    });
-    let tracks: Vec<_> = tracks.collect();
-    if tracks.is_empty() {
-        let why = results.iter().find_map(|result| result.fault.as_ref());
-        let why = why.map_or("there are none in it", |fault| fault.message.as_str());
-        return Err(unreadable(format!("no captions could be made: {why}")));
-    }
-    Ok(MadeCaptions {
-        tracks,
-        sources: results,
-    })
-}
-
-fn tell(result: &mut CaptionSourceResult, report: Report) {
-    match report {
-        Report::Refused { why } => result.fault = Some((&unreadable(why)).into()),
-        Report::Read {
-            format,
-            encoding,
-            dropped,
-            faults,
-            all_faults,
-            ..
-        } => {
-            let format = match format {
-                Format::Srt => "srt",
-                Format::Vtt => "webvtt",
-                Format::Ttml => "ttml",
-                Format::Scc => "scc",
-            };
-            result.format.get_or_insert(format.into());
-            let encoding = match encoding {
-                Encoding::Utf8 => "utf-8",
-                Encoding::Utf8Damaged => "utf-8 with errors",
-                Encoding::Utf16Le => "utf-16le",
-                Encoding::Utf16Be => "utf-16be",
-                Encoding::Latin1 => "latin-1",
-            };
-            result.encoding = Some(encoding.into());
-            result.dropped_cues = dropped as u64;
-            result.broken_cues = all_faults as u64;
-            let faults = faults.into_iter().map(|fault| CueFault {
-                number: fault.number as u64,
-                line: fault.line as u64,
-                what: fault.what,
-            });
-            result.broken = faults.collect();
-        }
     }
 }

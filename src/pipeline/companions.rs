@@ -8,7 +8,9 @@ mod feed;
 mod inputs;
 mod stage;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -24,6 +26,11 @@ use crate::job::event::{About, CaptionSourceResult, CompanionKind};
 use crate::job::{Job, ObjectUrl, Placement, Thumbnails};
 use crate::media::{self, MadePicture, MadePictures};
 use crate::plan::beside::{HEAD_BYTES, needs_plaintext};
+
+/// What the event says of one companion besides its encryption, about.
+const TOLD_BYTES: usize = 1024;
+/// What it may say of all of them: brokers take 16 MiB, and the ledger holds it twice.
+const MOST_TOLD_BYTES: usize = 8 << 20;
 
 /// What was made of a job's companions.
 #[derive(Default)]
@@ -53,6 +60,7 @@ impl Pipeline {
     ) -> Result<Made> {
         let mut made = Made::default();
         let families = job.families();
+        let until = Instant::now() + self.media.limit();
         for kind in [
             CompanionKind::Thumbnail,
             CompanionKind::Caption,
@@ -64,13 +72,24 @@ impl Pipeline {
             }
             let before = made.objects.len();
             let result = match kind {
-                CompanionKind::Thumbnail => self.thumbnails(job, begun, &mut feed, &mut made).await,
-                CompanionKind::Caption => self.captions(job, begun, &mut feed, &mut made).await,
-                CompanionKind::Artwork => self.artwork(job, &mut feed, &mut made).await,
+                CompanionKind::Thumbnail => {
+                    let thumbnails = self.thumbnails(job, begun, &mut feed, &mut made);
+                    let thumbnails = in_time(until, thumbnails).await;
+                    // What nobody took must not hold the transfer up.
+                    drop(feed.take_stream());
+                    thumbnails
+                }
+                CompanionKind::Caption => {
+                    let captions = self.captions(job, begun, (&mut feed, until), &mut made);
+                    captions.await
+                }
+                CompanionKind::Artwork => {
+                    in_time(until, self.artwork(job, &mut feed, &mut made)).await
+                }
             };
             let result = result.and_then(|()| {
-                self.check_room(&made)?;
-                refuse_twins(&made.objects, &job.outputs, &job.input.url)
+                self.check_room(job, &made)?;
+                refuse_twins(&made.objects, job)
             });
             let Err(fault) = result else { continue };
             let required = of_kind().any(|family| family.delivery.required);
@@ -154,7 +173,7 @@ impl Pipeline {
         &self,
         job: &Job,
         begun: &Begun,
-        feed: &mut Feed,
+        (feed, until): (&mut Feed, Instant),
         made: &mut Made,
     ) -> Result<()> {
         let Some(asked) = &job.captions else {
@@ -169,7 +188,8 @@ impl Pipeline {
             true => Some(feed.plaintext().await?),
             false => None,
         };
-        let captions = self.media.captions(film.as_ref(), asked, sources).await;
+        let captions = self.media.captions(film.as_ref(), asked, sources, until);
+        let captions = captions.await;
         let captions = captions.map_err(|fault| feed.told(fault))?;
         made.caption_sources = captions.sources;
         let families = job.families();
@@ -230,8 +250,27 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Everything is kept until the job publishes: it must fit what was reserved for it.
-    fn check_room(&self, made: &Made) -> Result<()> {
+    /// Everything is kept until the job publishes: it must fit what was reserved for it. And all of
+    /// it stands in the event and in the ledger, each with its own encryption.
+    fn check_room(&self, job: &Job, made: &Made) -> Result<()> {
+        let families = job.families();
+        let told = families.iter().map(|family| {
+            let written = serde_json::to_vec(&family.delivery.encryption);
+            TOLD_BYTES + written.map_or(0, |written| written.len())
+        });
+        let told: Vec<usize> = told.collect();
+        let told = made
+            .objects
+            .iter()
+            .filter_map(|object| told.get(object.family));
+        let told: usize = told.sum();
+        if told > MOST_TOLD_BYTES {
+            let message = format!(
+                "what is to be said of {} companions takes {told} bytes, the most are {MOST_TOLD_BYTES}",
+                made.objects.len()
+            );
+            return Err(Fault::new(Code::MediaTooLarge, message));
+        }
         let most = self.limits.media.output_bytes;
         let sealed = |object: &Object| Pool::cost_bytes(stage::buffer_bytes(object));
         let bytes: usize = made.objects.iter().map(sealed).sum();
@@ -271,7 +310,8 @@ impl Pipeline {
         };
         let mut feed = ranges.into_feed();
         let streams = head.filter(|head| media::streams(head));
-        let tap = streams.map(|head| feed.also_streams(&head)).transpose()?;
+        // One that cannot be made costs a second reading and nothing else.
+        let tap = streams.and_then(|head| feed.also_streams(&head).ok());
         let streamed = tap.is_some();
         tracing::debug!(
             streamed,
@@ -286,14 +326,21 @@ fn is_its_own(fault: &Fault) -> bool {
     fault.class() == Class::Permanent || fault.code == Code::MediaUnavailable
 }
 
-/// Where two companions of a job would have one name.
-fn refuse_twins(
-    objects: &[Object],
-    outputs: &[crate::job::Output],
-    input: &ObjectUrl,
-) -> Result<()> {
-    let mut seen: std::collections::HashSet<&ObjectUrl> = outputs.iter().map(|o| &o.url).collect();
-    seen.insert(input);
+/// Something with a companion to make, given up when its time is over.
+async fn in_time(until: Instant, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let done = tokio::time::timeout_at(until.into(), work).await;
+    let late = |_| {
+        let message = "it was not done within `media.seconds`";
+        Err(Fault::new(Code::MediaTimeout, message))
+    };
+    done.unwrap_or_else(late)
+}
+
+/// Where two companions of a job would have one name, or that of something else of the job's.
+fn refuse_twins(objects: &[Object], job: &Job) -> Result<()> {
+    let mut seen: HashSet<&ObjectUrl> = job.outputs.iter().map(|o| &o.url).collect();
+    seen.insert(&job.input.url);
+    seen.extend(job.beside_inputs().into_iter().map(|(_, input)| &input.url));
     for object in objects {
         if !seen.insert(&object.url) {
             let message = format!("{} would be written twice", object.url);

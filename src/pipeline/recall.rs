@@ -4,7 +4,6 @@
 //! is uploaded again. Of an unfinished one, outputs that were published from the same source are
 //! kept, and every other upload is aborted, before anything can fail the new attempt.
 
-use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use super::{Attempt, Pipeline};
@@ -18,7 +17,7 @@ use crate::report::{self, Made};
 use crate::sink::label::Label;
 use crate::sink::{self, TOKEN};
 use crate::source::Source;
-use crate::store::{Facts, files};
+use crate::store::{Facts, UploadId, files};
 
 /// Clocks of a worker and its store may differ by this much.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -38,16 +37,16 @@ pub(super) struct Remains {
     entry: Option<Entry>,
     /// Outputs that were published, in the job's order.
     published: Vec<Option<Published>>,
-    /// Companions that were.
-    companions: Vec<CompanionResult>,
+    /// Companions that were, by this or an earlier attempt.
+    ours: Vec<OutputEntry>,
 }
 
 /// What of an earlier attempt this one keeps.
 pub(super) struct Kept {
     /// In the job's order.
     pub outputs: Vec<Option<Published>>,
-    /// URLs of companions, which are made again and may replace themselves.
-    pub companions: HashSet<String>,
+    /// Companions, which are made again and may replace themselves.
+    pub companions: Vec<OutputEntry>,
 }
 
 /// An output that an earlier attempt published. Its label stays with it: the next attempt must know
@@ -56,6 +55,8 @@ pub(super) struct Kept {
 pub(super) struct Published {
     pub result: OutputResult,
     pub label: Label,
+    /// What tells a file that was published.
+    pub upload: Option<UploadId>,
 }
 
 impl Pipeline {
@@ -112,11 +113,19 @@ impl Pipeline {
             published.push(self.published(output, remembered).await?);
         }
         published.resize(parsed.job.outputs.len(), None);
-        let companions = self.published_companions(&entry).await?;
+        let (companions, mut ours) = self.published_companions(&entry).await?;
+        // Each that was made is remembered, and each that could not be: none means that no attempt
+        // came so far.
+        let made = !parsed.job.has_companions() || !entry.companions.is_empty();
         let all = companions.len() == entry.companions.len();
-        if all && published.iter().all(Option::is_some) {
+        if made && all && published.iter().all(Option::is_some) {
             let data = from_entry(parsed, &entry, published, companions);
             return Ok(Recalled::Finished(Box::new(data)));
+        }
+        for earlier in &entry.ours {
+            if self.companion_facts(earlier).await?.is_some() {
+                ours.push(earlier.clone());
+            }
         }
         self.abort_uploads(&entry, |index| published[index].is_none())
             .await;
@@ -124,7 +133,7 @@ impl Pipeline {
             was_read: true,
             entry: Some(entry),
             published,
-            companions,
+            ours,
         })))
     }
 
@@ -140,7 +149,7 @@ impl Pipeline {
         let parsed = attempt.parsed;
         let mut kept = Kept {
             outputs: vec![None; parsed.job.outputs.len()],
-            companions: HashSet::new(),
+            companions: Vec::new(),
         };
         if !remains.was_read
             && plan.ledger
@@ -154,9 +163,7 @@ impl Pipeline {
         };
         let version = &source.facts().version;
         entry.check_given_iv(parsed.digest, parsed.job.gives_iv(), version)?;
-        let written = remains.companions.into_iter().map(|c| c.output);
-        let written = written.filter(|output| output.status == OutputStatus::Written);
-        kept.companions = written.map(|output| output.url).collect();
+        kept.companions = remains.ours;
         if entry.is_of(parsed.digest) && entry.source == *version {
             kept.outputs = remains.published;
             kept.outputs.resize(parsed.job.outputs.len(), None);
@@ -184,8 +191,9 @@ impl Pipeline {
     async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) {
         let outputs = entry.outputs.iter().enumerate();
         let outputs = outputs.filter(|(index, _)| wanted(*index));
-        let companions = entry.companions.iter().map(|companion| &companion.object);
-        let companions = companions.filter(|object| object.upload.is_some());
+        let companions = entry.companions.iter();
+        let companions = companions.filter(|c| c.uploads || c.object.upload.is_some());
+        let companions = companions.map(|companion| &companion.object);
         for remembered in outputs.map(|(_, object)| object).chain(companions) {
             let Ok(url) = ObjectUrl::parse(&remembered.url) else {
                 continue;
@@ -227,6 +235,7 @@ impl Pipeline {
             Published {
                 result: report::written(output, &facts, &label, &Made::default()),
                 label,
+                upload: remembered.upload.clone(),
             }
         }))
     }
@@ -247,26 +256,35 @@ impl Pipeline {
     }
 
     /// The results of companions that an earlier attempt published, and of those that it could not
-    /// make.
-    async fn published_companions(&self, entry: &Entry) -> Result<Vec<CompanionResult>> {
-        let mut found = Vec::new();
+    /// make; and what was published.
+    async fn published_companions(
+        &self,
+        entry: &Entry,
+    ) -> Result<(Vec<CompanionResult>, Vec<OutputEntry>)> {
+        let (mut found, mut published) = (Vec::new(), Vec::new());
         for companion in &entry.companions {
             let mut result = companion.result.clone();
             if result.output.status == OutputStatus::Written {
-                let Ok(url) = ObjectUrl::parse(&companion.object.url) else {
-                    continue;
-                };
-                if admit::admit_url(&url, &self.worker, self.files).is_err() {
-                    continue;
-                }
-                let Some(facts) = self.still_ours(&url, &companion.object).await? else {
+                let Some(facts) = self.companion_facts(&companion.object).await? else {
                     continue;
                 };
                 report::fill(&mut result.output, &facts);
+                published.push(companion.object.clone());
             }
             found.push(result);
         }
-        Ok(found)
+        Ok((found, published))
+    }
+
+    /// What is in a companion's place, if it is what was remembered.
+    async fn companion_facts(&self, remembered: &OutputEntry) -> Result<Option<Facts>> {
+        let Ok(url) = ObjectUrl::parse(&remembered.url) else {
+            return Ok(None);
+        };
+        match admit::admit_url(&url, &self.worker, self.files) {
+            Ok(()) => self.still_ours(&url, remembered).await,
+            Err(_) => Ok(None),
+        }
     }
 
     /// The object and its label, if this very job wrote it.

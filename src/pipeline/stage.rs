@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::Pipeline;
 use super::companions::StagedCompanion;
 use super::prepare::Prepared;
-use super::recall::Published;
+use super::recall::{Kept, Published};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Checksum};
 use crate::cipher::{Decryptor, Encryptor};
@@ -31,6 +31,8 @@ pub(super) struct Staged {
     pub outputs: Vec<StagedOutput>,
     pub companions: Vec<StagedCompanion>,
     pub entry: Entry,
+    /// Companions are being begun: not all that there are of them may be known.
+    pub midway: bool,
 }
 
 /// One output, from begin to publication.
@@ -79,22 +81,22 @@ impl Pipeline {
         plan: &Plan,
         source: &Source,
         mut prepared: Prepared,
-        done: Vec<Option<Published>>,
+        (attempt, kept): (&str, Kept),
     ) -> Result<Staged> {
         let job = &parsed.job;
-        for ((_, label), done) in prepared.outputs.iter_mut().zip(&done) {
+        for ((_, label), done) in prepared.outputs.iter_mut().zip(&kept.outputs) {
             if let Some(done) = done {
                 label.clone_from(&done.label);
             }
         }
-        let entry = entry(parsed, source, &prepared);
+        let entry = entry(parsed, source, &prepared, (attempt, &kept));
         if plan.ledger {
             self.ledger(job).write(&entry).await?;
         }
         let made = prepared
             .outputs
             .into_iter()
-            .zip(done)
+            .zip(kept.outputs)
             .zip(&job.outputs)
             .enumerate();
         let begun = made.map(|(index, ((made, done), output))| async move {
@@ -115,21 +117,17 @@ impl Pipeline {
             outputs,
             companions: Vec::new(),
             entry,
+            midway: false,
         };
         if let Some(fault) = refusal {
             self.give_up(parsed, plan, &mut staged).await;
             return Err(fault);
         }
         for (remembered, output) in staged.entry.outputs.iter_mut().zip(&staged.outputs) {
-            remembered.upload = output.upload_id();
+            remembered.upload = output.upload_id().or(remembered.upload.take());
         }
-        if plan.ledger
-            && staged
-                .entry
-                .outputs
-                .iter()
-                .any(|output| output.upload.is_some())
-        {
+        let mut remembered = staged.entry.outputs.iter();
+        if plan.ledger && remembered.any(|output| output.upload.is_some()) {
             self.ledger(job).write(&staged.entry).await?;
         }
         Ok(staged)
@@ -220,16 +218,23 @@ pub(super) fn named(fault: Fault, pointer: &str) -> Fault {
 }
 
 /// What is remembered of this attempt, before its uploads have begun.
-fn entry(parsed: &ParsedJob, source: &Source, prepared: &Prepared) -> Entry {
-    let outputs = prepared.outputs.iter().zip(&parsed.job.outputs);
-    let outputs = outputs.map(|((_, label), output)| OutputEntry {
+fn entry(
+    parsed: &ParsedJob,
+    source: &Source,
+    prepared: &Prepared,
+    (attempt, kept): (&str, &Kept),
+) -> Entry {
+    let outputs = prepared
+        .outputs
+        .iter()
+        .zip(&parsed.job.outputs)
+        .zip(&kept.outputs);
+    let outputs = outputs.map(|(((_, label), output), done)| OutputEntry {
         url: output.url.to_string(),
-        upload: None,
+        upload: done.as_ref().and_then(|done| done.upload.clone()),
         label: label.clone(),
     });
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Entry {
         job_id: parsed.job.id.clone(),
         digest: parsed.digest.to_string(),
@@ -237,7 +242,9 @@ fn entry(parsed: &ParsedJob, source: &Source, prepared: &Prepared) -> Entry {
         begun: now.as_secs(),
         source: source.facts().version.clone(),
         outputs: outputs.collect(),
+        attempt: attempt.to_owned(),
         companions: Vec::new(),
+        ours: kept.companions.clone(),
         result: None,
     }
 }
@@ -382,10 +389,8 @@ fn ciphered_by(engine: &str, kernel: &str, parts: &[AtomicU64; 2]) -> String {
 fn whole(sums: &mut Mutex<Sums>) -> Option<Checksum> {
     let sums = sums.get_mut().unwrap_or_else(PoisonError::into_inner);
     sums.sort_unstable_by_key(|(number, ..)| *number);
-    let parts: Vec<_> = sums
-        .iter()
-        .map(|(_, sum, bytes)| (sum.clone(), *bytes))
-        .collect();
+    let parts = sums.iter().map(|(_, sum, bytes)| (sum.clone(), *bytes));
+    let parts: Vec<_> = parts.collect();
     match parts.as_slice() {
         [(only, _)] => Some(only.clone()),
         [(Checksum::Crc64Nvme(_), _), ..] => Checksum::combine(&parts),

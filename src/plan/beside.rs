@@ -63,7 +63,8 @@ pub fn plan(
     };
     Some(Beside {
         in_memory,
-        reserve_bytes: media.decoder_bytes + media.output_bytes + input_bytes as usize + kept,
+        // Each input is there twice too.
+        reserve_bytes: media.decoder_bytes + media.output_bytes + 2 * input_bytes as usize + kept,
     })
 }
 

@@ -69,7 +69,7 @@ impl RawMedia {
                 MIB / 16,
             )?,
             output_bytes: bytes("media.output_bytes", self.output_bytes, output, MIB)?,
-            limit: Duration::from_secs(within("media.seconds", self.seconds, 1800, 1, 86_400)?),
+            limit: Duration::from_secs(within("media.seconds", self.seconds, 900, 1, 86_400)?),
             warm: within("media.warm", self.warm, 1, 0, 64)? as usize,
         })
     }

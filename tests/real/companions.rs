@@ -142,6 +142,22 @@ async fn companions_open_with_another_program_and_are_made_once() {
         assert!(!fourth.recognised);
         only(&lab, &WRITTEN).await;
         assert_ne!(told(&fourth.data), told(&first.data));
+        // An attempt that ended before it had made them again: the output is there, and they are an earlier one's.
+        let mut entry: Value = serde_json::from_slice(&lab.get(place).await).expect("an entry");
+        let fields = entry.as_object_mut().expect("an object");
+        fields.remove("result");
+        let mut earlier = fields.remove("companions").expect("companions");
+        let earlier = earlier.as_array_mut().expect("a list");
+        earlier.retain(|c| c["result"]["status"] == "written");
+        assert_eq!(earlier.len(), 4);
+        fields.insert("ours".into(), json!(earlier));
+        lab.put(place, entry.to_string().as_bytes()).await;
+        let fifth = lab.run(&job).await.expect("made once more");
+        assert!(!fifth.recognised, "its companions were never made");
+        assert_eq!(fifth.data.companions.len(), 5);
+        assert_eq!(fifth.data.outputs[0].etag, fourth.data.outputs[0].etag);
+        assert_ne!(told(&fifth.data), told(&fourth.data));
+        only(&lab, &WRITTEN).await;
         lab.no_uploads_soon().await;
         lab.all_memory_soon().await;
     }

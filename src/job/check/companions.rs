@@ -119,6 +119,12 @@ fn pattern(
     if let Some(needed) = needed.filter(|needed| !text.contains(needed)) {
         return spot.refuse(Code::InvalidValue, format!("must hold {needed}"));
     }
+    let bucket = text
+        .strip_prefix("s3://")
+        .and_then(|rest| rest.split('/').next());
+    if bucket.is_some_and(|bucket| bucket.contains('{')) {
+        return spot.refuse(Code::InvalidValue, "a bucket has no words in braces");
+    }
     let plain = words
         .iter()
         .fold(text.to_owned(), |t, word| t.replace(word, ""));

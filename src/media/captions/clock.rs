@@ -44,6 +44,14 @@ pub(super) fn read_line(line: &str) -> Option<Result<(u64, u64, &str), &'static 
     Some(times.map(|(start, end)| (start, end, rest)))
 }
 
+/// Whether this looks like a time, read or not: digits and colons.
+pub(super) fn is_meant(written: &str) -> bool {
+    let written = written.trim_matches([' ', '\t']);
+    let first = written.split([' ', '\t']).next().unwrap_or_default();
+    let mark = |b: u8| b.is_ascii_digit() || b":.,-".contains(&b);
+    first.contains(':') && first.bytes().all(mark)
+}
+
 fn digits(written: &str) -> Result<&str, &'static str> {
     let good = !written.is_empty() && written.bytes().all(|b| b.is_ascii_digit());
     good.then_some(written).ok_or(NO_TIME)

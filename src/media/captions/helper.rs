@@ -112,12 +112,12 @@ fn answer(
         reports.push(done.map_or_else(
             |refused| Report::refused(&refused),
             |(track, report)| {
-                let side = if source.embedded {
-                    &mut embedded
-                } else {
-                    &mut sidecars
-                };
-                side.push(track);
+                match source.embedded {
+                    // A film may have tracks without a word, which must not take a language's place.
+                    true if track.cues.is_empty() => {}
+                    true => embedded.push(track),
+                    false => sidecars.push(track),
+                }
                 report
             },
         ));

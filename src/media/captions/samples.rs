@@ -57,6 +57,11 @@ struct Sample {
 
 /// Reads the samples; one without a time, or before the film's start, is left out.
 fn samples(bytes: &[u8]) -> Result<Vec<Sample>, Refused> {
+    Ok(timed_samples(bytes)?.1)
+}
+
+/// The same, and when the film starts, in milliseconds.
+fn timed_samples(bytes: &[u8]) -> Result<(i64, Vec<Sample>), Refused> {
     // Before they are in memory, where each takes many times as much.
     if bytes.iter().filter(|byte| **byte == b'{').count() > MOST_SAMPLES {
         return Err(Refused::new("more than 400000 samples"));
@@ -83,7 +88,7 @@ fn samples(bytes: &[u8]) -> Result<Vec<Sample>, Refused> {
         .and_then(|stream| ms(stream.duration.as_deref()?));
     let whole_ms = told.and_then(|told| u64::try_from(told.checked_sub(started_ms)?).ok());
     fill_ends(&mut samples, whole_ms);
-    Ok(samples)
+    Ok((started_ms, samples))
 }
 
 /// ffmpeg 5.1 does not tell how long a sample of a fragment holds: until the next one, or the
@@ -195,17 +200,21 @@ pub(super) fn parse_timed_text(bytes: &[u8]) -> Result<Collected, Refused> {
     Ok(collected)
 }
 
-/// TTML: each sample is a document with the film's times, of which the sample's time holds.
+/// TTML: each sample is a document with the track's own times, of which the sample's time holds.
 pub(super) fn parse_ttml(bytes: &[u8]) -> Result<Collected, Refused> {
     let mut collected = Collected::default();
-    for (index, sample) in samples(bytes)?.iter().enumerate() {
+    let (started_ms, samples) = timed_samples(bytes)?;
+    for (index, sample) in samples.iter().enumerate() {
         let at = At {
             number: index + 1,
             line: 1,
         };
         let document = text::decode(&sample.data).and_then(|(text, _)| ttml::parse(&text));
         match document {
-            Ok(document) => collected.append(document, sample.start_ms, sample.end_ms)?,
+            Ok(mut document) => {
+                document.shift(-started_ms);
+                collected.append(document, sample.start_ms, sample.end_ms)?;
+            }
             Err(_) => collected.broken(at, "a sample is not TTML")?,
         }
     }

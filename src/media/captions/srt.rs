@@ -88,7 +88,9 @@ fn times(line: &str) -> Option<Result<(u64, u64), &'static str>> {
         return None;
     }
     if let Some(times) = clock::read_line(line) {
-        return Some(times.map(|(start, end, _)| (start, end)));
+        // Words around an arrow are no broken times.
+        let meant = times.is_ok() || line.split("-->").any(clock::is_meant);
+        return meant.then(|| times.map(|(start, end, _)| (start, end)));
     }
     // Two times with another arrow between them are times nevertheless.
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());

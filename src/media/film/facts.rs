@@ -11,7 +11,7 @@ use sandbox::Form;
 
 const ENTRIES: &str = "stream=index,codec_type,codec_name,codec_tag_string,width,height,sample_aspect_ratio,\
     avg_frame_rate,start_time,duration,nb_frames,closed_captions,color_space\
-    :stream_disposition=default,attached_pic:stream_tags=language,title,DURATION\
+    :stream_disposition=default,attached_pic:stream_tags=language,title,comment,DURATION\
     :stream_side_data=displaymatrix:format=start_time,duration";
 /// What ffprobe may say: some 4,000 streams.
 const MOST_JSON_BYTES: u64 = 4 << 20;
@@ -46,7 +46,7 @@ impl Facts {
     /// Pixels of a delivered frame; none where there is no video.
     pub fn pixels(&self) -> u64 {
         let size = self.video.as_ref().map(Video::upright);
-        size.map_or(0, |(width, height)| width * height)
+        size.map_or(0, |(width, height)| width.saturating_mul(height))
     }
 
     /// Whether there is only something to hear.
@@ -79,7 +79,7 @@ pub struct Video {
     pub end_seconds: Option<f64>,
     /// Whether it says by which matrix its colours are coded.
     pub colours_tagged: bool,
-    /// Whether it carries closed captions (CEA-608 or 708).
+    /// Whether it may carry closed captions (CEA-608 or 708): newer versions of ffprobe do not say.
     pub closed_captions: bool,
 }
 
@@ -134,6 +134,8 @@ pub struct AttachedPicture {
     pub stream: usize,
     /// ffmpeg's name of its coding.
     pub codec: String,
+    /// Whether it is the front cover, by its own word.
+    pub front: bool,
 }
 
 /// Asks ffprobe. A film without video or without an end is not an error here.
@@ -237,7 +239,7 @@ fn video(stream: &Value, facts: &Facts, form: Form) -> Option<Video> {
         colours_tagged: stream["color_space"]
             .as_str()
             .is_some_and(|name| name != "unknown"),
-        closed_captions: stream["closed_captions"] == 1,
+        closed_captions: stream["closed_captions"] != 0,
     })
 }
 
@@ -263,6 +265,7 @@ fn picture(stream: &Value) -> Option<AttachedPicture> {
     Some(AttachedPicture {
         stream: usize::try_from(stream["index"].as_u64()?).ok()?,
         codec: text(&stream["codec_name"], MOST_NAME_CHARS).unwrap_or_default(),
+        front: stream["tags"]["comment"] == "Cover (front)",
     })
 }
 

@@ -179,7 +179,7 @@ impl Control {
             send(socket.as_fd(), &bytes, fds)
         });
         sent.await
-            .map_err(|e| Failure::failed("the launcher took no order", e))
+            .map_err(|e| Failure::unavailable(format!("the launcher took no order: {e}")))
     }
 
     /// The next note; `None` when the launcher is gone.

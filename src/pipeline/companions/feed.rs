@@ -37,7 +37,7 @@ pub(in crate::pipeline) struct Feed {
     /// It passes by, for the one who takes it.
     stream: Option<Film>,
     /// It is in memory, or is read again.
-    whole: Option<Plaintext>,
+    whole: Option<Result<Plaintext>>,
     faults: Arc<Faults>,
 }
 
@@ -49,16 +49,18 @@ impl Feed {
 
     /// The plaintext, once it is there.
     pub(super) async fn plaintext(&mut self) -> Result<Plaintext> {
-        if let Some(memory) = self.coming.take() {
-            let memory = match memory.await {
-                Ok(memory) => memory?,
+        // Whoever gives up waiting leaves it to the next.
+        if let Some(coming) = &mut self.coming {
+            let memory = match coming.await {
+                Ok(memory) => memory,
                 // The transfer failed, and its fault is the one that counts.
                 Err(_) => std::future::pending().await,
             };
-            self.whole = Some(memory.into());
+            self.whole = Some(memory.map(Plaintext::from));
+            self.coming = None;
         }
         let none = || Fault::new(Code::Internal, "no plaintext was asked for");
-        self.whole.clone().ok_or_else(none)
+        self.whole.clone().unwrap_or_else(|| Err(none()))
     }
 
     /// What a parser could not read for, where the reason is the source's.
@@ -210,7 +212,7 @@ impl Ranges {
     pub(super) fn into_feed(self) -> Feed {
         Feed {
             faults: Arc::clone(&self.faults),
-            whole: Some(Plaintext::Range(SharedRange::new(self))),
+            whole: Some(Ok(Plaintext::Range(SharedRange::new(self)))),
             ..Feed::default()
         }
     }

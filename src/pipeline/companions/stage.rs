@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 
 use super::super::prepare::key_use;
 use super::super::stage::{StagedOutput, named};
@@ -20,7 +21,7 @@ use crate::job::companions::Family;
 use crate::job::event::{About, CompanionResult};
 use crate::job::{IfExists, Job, Output};
 use crate::ledger::{CompanionEntry, OutputEntry};
-use crate::plan::{reuse, staged_alone};
+use crate::plan::{admit, reuse, staged_alone};
 use crate::report;
 use crate::sink::label::Label;
 use crate::store::PartPlace;
@@ -51,8 +52,8 @@ pub(super) fn buffer_bytes(object: &Object) -> usize {
 }
 
 impl Pipeline {
-    /// Seals and stages everything that was made. `ours`: what an earlier attempt published, which
-    /// may be replaced whatever the job says.
+    /// Seals and stages everything that was made. What an earlier attempt published may be replaced,
+    /// whatever the job says.
     pub(in crate::pipeline) async fn stage_companions(
         &self,
         parsed: &ParsedJob,
@@ -60,6 +61,8 @@ impl Pipeline {
         made: Made,
     ) -> Result<()> {
         let job = &parsed.job;
+        // What took this long may have been given to another worker meanwhile.
+        self.check_ours(parsed, &begun.staged).await?;
         let named = self.name(job, begun, made.objects)?;
         let failed = failed(job, &made.failed);
         begun.unmade.clone_from(&failed);
@@ -70,6 +73,7 @@ impl Pipeline {
                 upload: None,
                 label: named.label.clone(),
             },
+            uploads: staged_alone(&named.output),
             result: CompanionResult {
                 about: named.object.about.clone(),
                 output: report::begun(&named.output, &named.label),
@@ -81,15 +85,24 @@ impl Pipeline {
                 upload: None,
                 label: Label::default(),
             },
+            uploads: false,
             result,
         });
         begun.staged.entry.companions = remembered.chain(unmade).collect();
         self.ledger(job).write(&begun.staged.entry).await?;
-        let (ours, reservation) = (&begun.ours, &begun.reservation);
+        let ours = begun.staged.entry.ours.iter();
+        let ours = ours.map(|object| object.url.as_str()).collect();
+        let (ours, reservation) = (&ours, &begun.reservation);
         let staging = named.into_iter();
         let staging = staging.map(|named| self.stage_companion(parsed, named, ours, reservation));
-        begun.staged.companions = some_at_once(staging).await?;
-        self.remember_uploads(job, begun).await
+        begun.staged.midway = true;
+        let (staged, fault) = some_at_once(staging).await;
+        begun.staged.midway = false;
+        begun.staged.companions = staged;
+        match fault {
+            Some(fault) => Err(fault),
+            None => self.remember_uploads(job, begun).await,
+        }
     }
 
     /// Once there are uploads, what a crash would leave of them can be found.
@@ -118,6 +131,7 @@ impl Pipeline {
         let keys = &mut begun.keys;
         let mut named = Vec::with_capacity(objects.len());
         for object in objects {
+            admit::admit_url(&object.url, &self.worker, self.files)?;
             let family = families[object.family];
             let key = keys.families.get(object.family).and_then(Option::as_ref);
             let pointer = format!("{}/encryption", family.pointer());
@@ -148,7 +162,7 @@ impl Pipeline {
         &self,
         parsed: &ParsedJob,
         named_: Named<'_>,
-        ours: &HashSet<String>,
+        ours: &HashSet<&str>,
         reservation: &Arc<Reservation>,
     ) -> Result<StagedCompanion> {
         let Named {
@@ -159,23 +173,17 @@ impl Pipeline {
             label,
         } = named_;
         let pointer = family.pointer();
-        if ours.contains(&output.url.to_string()) {
+        if ours.contains(output.url.to_string().as_str()) {
             output.if_exists = IfExists::Overwrite;
         }
         let uploads = staged_alone(&output);
         let cipher = (Arc::clone(&encryptor), label);
         let staged = self.stage_one(parsed, uploads, &output, cipher, None).await;
-        let staged = staged.map_err(|fault| named(fault, &pointer))?;
-        if staged.is_open() {
-            let about = (object.bytes, staged.checksum);
-            let (body, sum, by_gpu) = self.seal_whole(encryptor, about, reservation).await?;
-            let place = PartPlace {
-                number: 1,
-                offset: 0,
-            };
-            staged.count(by_gpu);
-            let part = staged.part(place, body, sum).await;
-            part.map_err(|fault| named(fault, &pointer))?;
+        let mut staged = staged.map_err(|fault| named(fault, &pointer))?;
+        let written = self.write_companion(&staged, (encryptor, object.bytes), reservation);
+        if let Err(fault) = written.await {
+            staged.abort().await;
+            return Err(named(fault, &pointer));
         }
         Ok(StagedCompanion {
             pointer,
@@ -183,6 +191,26 @@ impl Pipeline {
             about: object.about,
             staged,
         })
+    }
+
+    /// Its one part.
+    async fn write_companion(
+        &self,
+        staged: &StagedOutput,
+        (encryptor, bytes): (Arc<Encryptor>, Vec<u8>),
+        reservation: &Arc<Reservation>,
+    ) -> Result<()> {
+        if !staged.is_open() {
+            return Ok(());
+        }
+        let about = (bytes, staged.checksum);
+        let (body, sum, by_gpu) = self.seal_whole(encryptor, about, reservation).await?;
+        let place = PartPlace {
+            number: 1,
+            offset: 0,
+        };
+        staged.count(by_gpu);
+        staged.part(place, body, sum).await
     }
 
     /// Encrypts a whole object at once.
@@ -231,15 +259,35 @@ pub(in crate::pipeline) async fn publish(
     engine: &str,
 ) -> Result<Vec<CompanionResult>> {
     let published = companions.iter_mut();
-    some_at_once(published.map(|companion| companion.commit(engine))).await
+    let published = published.map(|companion| companion.commit(engine));
+    let (published, fault) = some_at_once(published).await;
+    fault.map_or(Ok(published), Err)
 }
 
-/// Runs them, a few at once, and keeps their order.
+/// Runs them, a few at once, and keeps their order. After the first fault none is begun, and those
+/// under way come to their end: what became of them is known then.
 async fn some_at_once<'a, T: Send + 'a>(
     work: impl Iterator<Item = impl Future<Output = Result<T>> + Send + 'a>,
-) -> Result<Vec<T>> {
-    let work: Vec<BoxFuture<'a, _>> = work.map(FutureExt::boxed).collect();
-    stream::iter(work).buffered(AT_ONCE).try_collect().await
+) -> (Vec<T>, Option<Fault>) {
+    let failed = AtomicBool::new(false);
+    let one = |work: BoxFuture<'a, Result<T>>| async {
+        if failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let done = work.await;
+        failed.fetch_or(done.is_err(), Ordering::Relaxed);
+        Some(done)
+    };
+    let work: Vec<_> = work.map(FutureExt::boxed).map(one).collect();
+    let done: Vec<_> = stream::iter(work).buffered(AT_ONCE).collect().await;
+    let (mut all, mut fault) = (Vec::with_capacity(done.len()), None);
+    for done in done.into_iter().flatten() {
+        match done {
+            Ok(done) => all.push(done),
+            Err(failed) => fault = fault.or(Some(failed)),
+        }
+    }
+    (all, fault)
 }
 
 /// The results of those that could not be made and were not required.

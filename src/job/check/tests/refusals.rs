@@ -125,6 +125,7 @@ const WRONG_OUTPUT: &str = r##"
 const WRONG_COMPANION: &str = r##"
 /thumbnails/url_pattern | "s3://out/t" | invalid_value
 /thumbnails/url_pattern | "s3://out/{count}{language}" | invalid_value
+/thumbnails/url_pattern | "s3://out-{count}/t-{count}" | invalid_value
 /thumbnails/url_pattern | "http://out/{count}" | invalid_value
 /thumbnails/url_pattern | "s3://out/../{count}" | invalid_value
 /thumbnails/url_pattern | #text 2049 | limit_exceeded

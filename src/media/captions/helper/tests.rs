@@ -152,6 +152,23 @@ fn sources_share_a_limit_and_later_ones_are_still_reported() {
 }
 
 #[test]
+fn a_track_without_a_word_takes_no_place() {
+    let mut order = order();
+    order.policy = Policy::MergeRetain;
+    order.sources[1] = Source {
+        kind: Kind::TimedTextSamples,
+        ..source("en", true)
+    };
+    let answer = answer(&order, &mut |source, _| match source.embedded {
+        true => Ok(br#"{"packets":[]}"#.into()),
+        false => Ok(SRT.into()),
+    });
+    let cues: Vec<_> = answer.tracks.iter().map(|track| track.cues).collect();
+    assert_eq!(cues, [1, 1], "{answer:?}");
+    assert!(matches!(answer.sources[1], Report::Read { cues: 0, .. }));
+}
+
+#[test]
 fn texts_without_end_are_not_written() {
     let span = crate::media::captions::Span {
         text: "x".repeat(1 << 20),

@@ -116,3 +116,25 @@ fn no_bytes_make_it_panic() {
     ]);
     assert!(timed_text(&huge).len() <= 1);
 }
+
+/// A clip of a recording that began an hour before: its documents have the track's own times.
+#[test]
+fn documents_count_from_the_tracks_start() {
+    let document = |begin: &str, end: &str| {
+        format!(
+            "<tt xmlns=\"http://www.w3.org/ns/ttml\"><body><div>\
+             <p begin=\"{begin}\" end=\"{end}\">x</p></div></body></tt>"
+        )
+    };
+    let one = document("01:00:01.000", "01:00:02.000");
+    let two = document("01:00:07.000", "01:00:09.000");
+    let list = list(&[
+        ("3600.000000", "6.0", one.as_bytes()),
+        ("3606.000000", "6.0", two.as_bytes()),
+    ]);
+    let list = list.replace("\"1.400000\"", "\"3600.000000\"");
+    let (track, broken) = parse_ttml(list.as_bytes()).unwrap().finish().unwrap();
+    let times: Vec<_> = track.cues.iter().map(|c| (c.start_ms, c.end_ms)).collect();
+    assert_eq!(times, [(1000, 2000), (7000, 9000)]);
+    assert_eq!(broken, []);
+}

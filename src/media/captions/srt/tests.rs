@@ -68,6 +68,17 @@ fn broken_cues_are_told_and_the_others_kept() {
 }
 
 #[test]
+fn words_around_an_arrow_are_text() {
+    let parsed = read(
+        "1\n00:00:01,000 --> 00:00:02,000\n- Go --> there\n\n\
+         2\n00:00:03,000 --> 00:00:04,000\n5 --> 6\nx\n",
+    );
+    let expected = ["1000-2000 - Go --> there", "3000-4000 5 --> 6|x"];
+    assert_eq!(told(&parsed), expected);
+    assert_eq!(parsed.broken, []);
+}
+
+#[test]
 fn overlapping_cues_stay_and_early_ones_come_first() {
     let parsed = read(
         "1\n00:00:05,000 --> 00:00:09,000\nb\n\n\
