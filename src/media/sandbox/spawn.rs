@@ -102,6 +102,11 @@ pub(super) struct Grave {
 }
 
 impl Grave {
+    /// Whether somebody has waited for it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pid.is_none()
+    }
+
     /// Waits for its end, kills what it left in its group, and takes it off the process table.
     pub(super) async fn ended(&mut self, leader: Option<&Leader>) -> io::Result<(Status, Usage)> {
         loop {

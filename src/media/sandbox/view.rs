@@ -26,7 +26,7 @@ const SYSTEM: &[&str] = &[
 /// Folders that are links into `/usr` on most machines, and real folders on others.
 const MERGED: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32"];
 /// Devices that libraries open; each is harmless.
-const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/urandom"];
+const DEVICES: &[&str] = &["/dev/null", "/dev/urandom"];
 
 /// The newest Landlock that we know how to use; an older kernel gives what it has.
 const NEWEST: ABI = ABI::V6;
