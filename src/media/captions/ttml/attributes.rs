@@ -19,6 +19,8 @@ pub(super) struct Attributes {
     pub(super) styles: Option<String>,
     pub(super) region: Option<String>,
     pub(super) preserve: Option<bool>,
+    /// What it holds comes one after the other, and does not count from its begin.
+    pub(super) sequence: bool,
     pub(super) language: Option<String>,
     pub(super) look: Look,
 }
@@ -35,6 +37,7 @@ impl Attributes {
             "style" => read.styles = Some(value.to_owned()),
             "region" => read.region = Some(value.to_owned()),
             "space" => read.preserve = Some(value == "preserve"),
+            "timeContainer" => read.sequence = value == "seq",
             "lang" => read.language = Some(value.to_owned()),
             name => read.look.set(name, value, units),
         });

@@ -19,6 +19,7 @@ pub(super) struct Scope {
     begin_ms: u64,
     end_ms: Option<u64>,
     preserve: bool,
+    sequence: bool,
     pub(super) look: Look,
     /// Its times could not be read: its text belongs to no time.
     pub(super) fault: Option<&'static str>,
@@ -29,6 +30,10 @@ impl Scope {
     pub(super) fn inner(self, attributes: &Attributes, rates: &Rates) -> Self {
         let mut inner = self;
         inner.preserve = attributes.preserve.unwrap_or(self.preserve);
+        inner.sequence = attributes.sequence;
+        if self.sequence {
+            inner.fault = Some("its times are those of a sequence, which is not read");
+        }
         let mut time = |written: &Option<String>| {
             let read = written.as_ref().map(|written| rates.time(written))?;
             read.map_err(|what| inner.fault = Some(what)).ok()

@@ -33,6 +33,16 @@ fn a_well_made_document_is_read() {
 }
 
 #[test]
+fn what_stands_in_a_sequence_is_told() {
+    let parsed = read(
+        "<tt xmlns='x'><body><div timeContainer='seq'><p dur='2s'>a</p><p dur='3s'>b</p></div>\
+         <div timeContainer='par'><p dur='2s'>c</p></div></body></tt>",
+    );
+    assert_eq!(told(&parsed), ["0-2000 c"]);
+    assert_eq!(parsed.broken.len(), 2);
+}
+
+#[test]
 fn times_nest() {
     let text = "<tt:tt xmlns:tt='x'><tt:body begin='10s' end='20s'><tt:div begin='1s'>\
         <tt:p begin='1s' end='3s'>a<tt:span begin='1s'>b<tt:span dur='500ms'>c</tt:span></tt:span>d</tt:p>\

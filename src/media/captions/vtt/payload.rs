@@ -3,11 +3,15 @@
 //! The lines of a cue come in, a [`Text`] goes out. Annotations of ruby text stand in parentheses
 //! behind it; voices and timestamps are dropped. Tags may cross lines.
 
+use std::borrow::Cow;
+
+use quick_xml::escape::resolve_html5_entity;
+
 use super::super::cue::{Colour, Text};
 use super::super::markup::{Kind, Nest};
 
 /// Longest reference: `&` + name + `;`.
-const LONGEST_REFERENCE: usize = 12;
+const LONGEST_REFERENCE: usize = 40;
 
 /// Reads the text of one cue.
 #[derive(Default)]
@@ -120,11 +124,13 @@ impl Reader {
     fn reference<'a>(&mut self, from: &'a str) -> &'a str {
         let end = from.bytes().take(LONGEST_REFERENCE).position(|b| b == b';');
         let name = end.and_then(|end| from.get(1..end));
-        let (read, used) = match (name.and_then(character), end) {
+        let (read, used) = match (name.and_then(characters), end) {
             (Some(read), Some(end)) => (read, end + 1),
-            _ => ('&', 1),
+            _ => (Cow::Borrowed("&"), 1),
         };
-        self.text.push_char(read, self.nest.style());
+        for read in read.chars() {
+            self.text.push_char(read, self.nest.style());
+        }
         from.get(used..).unwrap_or("")
     }
 }
@@ -135,24 +141,15 @@ fn may_be_tag(after: &str) -> bool {
     after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '>'))
 }
 
-/// The references of WebVTT, and numbers.
-fn character(name: &str) -> Option<char> {
-    if let Some(number) = name.strip_prefix('#') {
-        let code = match number.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16),
-            None => number.parse(),
-        };
-        return code.ok().and_then(char::from_u32);
-    }
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "nbsp" => Some('\u{a0}'),
-        "lrm" => Some('\u{200e}'),
-        "rlm" => Some('\u{200f}'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => None,
-    }
+/// The references of WebVTT, which are those of HTML, and numbers.
+fn characters(name: &str) -> Option<Cow<'static, str>> {
+    let Some(number) = name.strip_prefix('#') else {
+        return resolve_html5_entity(name).map(Cow::Borrowed);
+    };
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => number.parse(),
+    };
+    let read = code.ok().and_then(char::from_u32);
+    read.map(|read| Cow::Owned(read.to_string()))
 }

@@ -78,6 +78,10 @@ fn references_are_read_and_unknown_ones_are_text() {
     for (written, read) in [
         ("a &lt;b&gt; &amp;amp; c", "a <b> &amp; c"),
         ("&#65;&#x42;&#X43;", "ABC"),
+        (
+            "&eacute;t&eacute; &mdash; &copy;&hellip; &nothing;",
+            "\u{e9}t\u{e9} \u{2014} \u{a9}\u{2026} &nothing;",
+        ),
         ("&nbsp;&lrm;&rlm;&quot;&apos;", "\u{a0}\u{200e}\u{200f}\"'"),
         (
             "&bogus; & &; &#xD800; &#99999999999;",
