@@ -292,8 +292,7 @@ impl Media {
             // Nothing is decoded here but text, and what is said is kept beside it.
             memory: most.memory - self.settings.decoder_bytes as u64 / 2,
             stdout_bytes: embedded::MOST_OUTPUT_BYTES.min(room),
-            range_bytes: film.range_bytes(),
-            wall: wall.min(most.wall),
+            wall,
             ..most
         };
         let said = film::output(tools, film, program, run.args, limits).await?;

@@ -343,7 +343,7 @@ fn refuse_twins(objects: &[Object], job: &Job) -> Result<()> {
     seen.extend(job.beside_inputs().into_iter().map(|(_, input)| &input.url));
     for object in objects {
         if !seen.insert(&object.url) {
-            let message = format!("{} would be written twice", object.url);
+            let message = format!("{} is read or written by this job already", object.url);
             return Err(Fault::new(Code::InvalidValue, message));
         }
     }

@@ -1,21 +1,16 @@
 //! Whole jobs while a device is lost: all of them finish, and what they wrote opens again.
 
+#[path = "../support/pipeline.rs"]
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use ciphermill::aws::Aws;
-use ciphermill::buffers::Pool;
-use ciphermill::cipher::cpu;
 use ciphermill::engine::both::Both;
 use ciphermill::job::check::parse;
-use ciphermill::keys::Keys;
 use ciphermill::keys::keyring::Keyring;
-use ciphermill::media::Media;
 use ciphermill::pipeline::{Attempt, Pipeline};
-use ciphermill::plan::Limits;
 use ciphermill::settings::{Flags, Settings};
-use ciphermill::store::Stores;
-use ciphermill::store::files::Access;
 use serde_json::{Value, json};
 
 use super::{bytes, forced, options};
@@ -24,18 +19,8 @@ use super::{bytes, forced, options};
 fn pipeline(engine: &Arc<Both>, keyring: &Path) -> Pipeline {
     let settings = Settings::from_parts("", &Default::default(), &Flags::default());
     let settings = settings.expect("the defaults");
-    let aws = Aws::default();
-    Pipeline {
-        stores: Stores::open(aws.clone(), settings.s3, Access::Anywhere),
-        keys: Keys::new(aws, None, keyring.to_owned()),
-        engine: Arc::clone(engine) as Arc<dyn ciphermill::engine::Engine>,
-        kernel: cpu::best(),
-        pool: Pool::new(settings.worker.budget_bytes),
-        limits: Limits::from_settings(&settings),
-        media: Media::new(settings.media),
-        worker: settings.worker,
-        files: true,
-    }
+    let engine = Arc::clone(engine) as Arc<dyn ciphermill::engine::Engine>;
+    support::pipeline(settings, engine, keyring.to_owned())
 }
 
 async fn run(pipeline: &Pipeline, message: &Value) -> Value {

@@ -69,12 +69,9 @@ impl Collected {
         !self.cues.is_empty()
     }
 
-    /// Moves every cue; what would begin before 0 begins there.
+    /// Moves every cue.
     pub(super) fn shift(&mut self, offset_ms: i64) {
-        for cue in &mut self.cues {
-            cue.start_ms = cue.start_ms.saturating_add_signed(offset_ms);
-            cue.end_ms = cue.end_ms.saturating_add_signed(offset_ms);
-        }
+        self.cues.iter_mut().for_each(|cue| cue.shift(offset_ms));
     }
 
     /// Another file's cues, as far as they lie between two times. One that was cut at the first of

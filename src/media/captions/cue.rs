@@ -5,6 +5,7 @@
 //! [`MOST_CUE_BYTES`]. So the writers have nothing to repair. Fonts, voices, exact positions and
 //! pictures are not carried: only what SRT, WebVTT and TTML can all say.
 
+use super::clock::LATEST_MS;
 use super::language::Language;
 use super::{MOST_CUE_BYTES, Refused};
 
@@ -30,6 +31,15 @@ pub struct Cue {
     pub lines: Vec<Line>,
     /// Roughly where it stands.
     pub place: Place,
+}
+
+impl Cue {
+    /// Moves it, within the times that there are; what ends before 0 is left without a length.
+    pub(super) fn shift(&mut self, offset_ms: i64) {
+        let moved = |ms: u64| ms.saturating_add_signed(offset_ms).min(LATEST_MS);
+        self.start_ms = moved(self.start_ms);
+        self.end_ms = moved(self.end_ms);
+    }
 }
 
 /// One line of a cue.

@@ -5,8 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::LATEST_MS;
-use super::{Cue, Refused, Track};
+use super::{Refused, Track};
 
 /// Most sidecar tracks of a job.
 pub const MOST_SIDECARS: usize = 20;
@@ -63,15 +62,11 @@ fn key(track: &Track) -> &str {
 /// the other end is at 999 hours. How many were dropped is the answer.
 pub fn shift(track: &mut Track, offset_ms: i64) -> usize {
     let before = track.cues.len();
-    track.cues.retain_mut(|cue| move_cue(cue, offset_ms));
+    track.cues.retain_mut(|cue| {
+        cue.shift(offset_ms);
+        cue.end_ms > cue.start_ms
+    });
     before - track.cues.len()
-}
-
-fn move_cue(cue: &mut Cue, offset_ms: i64) -> bool {
-    let moved = |ms: u64| ms.saturating_add_signed(offset_ms).min(LATEST_MS);
-    cue.start_ms = moved(cue.start_ms);
-    cue.end_ms = moved(cue.end_ms);
-    cue.end_ms > cue.start_ms
 }
 
 #[cfg(test)]

@@ -55,6 +55,10 @@ pub async fn output(
     limits: sandbox::Limits,
 ) -> Result<Vec<u8>> {
     let mut said = Vec::new();
+    let limits = sandbox::Limits {
+        range_bytes: film.range_bytes(),
+        ..limits
+    };
     let done = attend(tools, film, (program, words, limits), &mut said).await?;
     check(&done.outcome)?;
     Ok(said)

@@ -5,22 +5,18 @@
 //! what the process then holds. It is its own sandbox launcher, as the real program is.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+#[path = "../../support/pipeline.rs"]
+mod pipeline;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ciphermill::aws::Aws;
-use ciphermill::buffers::Pool;
-use ciphermill::cipher::cpu;
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::job::check::parse;
-use ciphermill::keys::Keys;
-use ciphermill::media::{Media, helper, sandbox};
+use ciphermill::media::{helper, sandbox};
 use ciphermill::pipeline::{Attempt, Pipeline};
-use ciphermill::plan::Limits;
 use ciphermill::settings::{Flags, Settings};
-use ciphermill::store::Stores;
-use ciphermill::store::files::Access;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -43,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 async fn work(order: Value) {
-    let pipeline = Arc::new(pipeline(&order));
+    let pipeline = Arc::new(ordered(&order));
     let mut first = None;
     for batch in order["batches"].as_array().unwrap() {
         let jobs = batch.as_array().unwrap().iter().cloned();
@@ -59,21 +55,12 @@ async fn work(order: Value) {
     }
 }
 
-fn pipeline(order: &Value) -> Pipeline {
+fn ordered(order: &Value) -> Pipeline {
     let text = order["settings"].as_str().unwrap();
     let settings = Settings::from_parts(text, &Default::default(), &Flags::default()).unwrap();
-    let aws = Aws::default();
-    Pipeline {
-        stores: Stores::open(aws.clone(), settings.s3, Access::Anywhere),
-        keys: Keys::new(aws, None, order["keyring"].as_str().unwrap().into()),
-        engine: Arc::new(CpuEngine::start(2, false).unwrap()),
-        kernel: cpu::best(),
-        pool: Pool::new(settings.worker.budget_bytes),
-        limits: Limits::from_settings(&settings),
-        media: Media::new(settings.media),
-        worker: settings.worker,
-        files: true,
-    }
+    let engine = Arc::new(CpuEngine::start(2, false).unwrap());
+    let keyring = order["keyring"].as_str().unwrap().into();
+    pipeline::pipeline(settings, engine, keyring)
 }
 
 async fn run(pipeline: Arc<Pipeline>, job: Value) -> Value {

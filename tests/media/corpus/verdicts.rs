@@ -61,13 +61,12 @@ pub fn spared(ran: &Ran, cases: &[Case], place: &Place) {
             companions,
         ));
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        cases.len(),
-        wrong.join("\n")
-    );
+    assert_none(&wrong, cases);
+}
+
+fn assert_none(wrong: &[String], cases: &[Case]) {
+    let (some, all) = (wrong.len(), cases.len());
+    assert!(wrong.is_empty(), "{some} of {all}:\n{}", wrong.join("\n"));
 }
 
 /// Whether a companion is as it must be.
@@ -139,13 +138,7 @@ pub fn refused(ran: &Ran, cases: &[Case], place: &Place) {
             wrong.push(format!("{} left {left:?}", case.name));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        cases.len(),
-        wrong.join("\n")
-    );
+    assert_none(&wrong, cases);
 }
 
 /// Enough fails and enough succeeds, each for its own reason.

@@ -1,5 +1,6 @@
 //! Policies, offsets and names.
 
+use super::super::Cue;
 use super::super::Language;
 use super::*;
 
