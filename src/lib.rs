@@ -31,6 +31,7 @@ pub mod aws;
 pub mod buffers;
 pub mod checksum;
 pub mod fault;
+pub mod inject;
 pub mod measure;
 pub mod observe;
 pub mod secret;

@@ -12,20 +12,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("checksum", &[]),
     ("measure", &[]),
     ("observe", &[]),
+    ("inject", &["fault"]),
     ("secret", &["fault"]),
     ("settings", &["fault"]),
     ("buffers", &["fault"]),
     ("aws", &[]),
     ("job", &["fault"]),
     ("cipher", &["fault", "secret"]),
-    ("queue", &["fault", "settings"]),
+    ("queue", &["fault", "inject", "settings"]),
     (
         "store",
         &[
-            "aws", "buffers", "checksum", "fault", "job", "secret", "settings",
+            "aws", "buffers", "checksum", "fault", "inject", "job", "secret", "settings",
         ],
     ),
-    ("keys", &["aws", "cipher", "fault", "job", "secret"]),
+    (
+        "keys",
+        &["aws", "cipher", "fault", "inject", "job", "secret"],
+    ),
     (
         "plan",
         &["buffers", "cipher", "fault", "job", "settings", "store"],
