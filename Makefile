@@ -42,10 +42,10 @@ demo: cargo ## build it and watch it work on this machine, without broker, store
 test: cargo ## everything CI checks: format, lints, all tests against a real broker and real stores
 	$(call timed,what the tests need,$(SETUP) test)
 	$(call timed,format,cargo fmt --check)
-	$(call timed,clippy,cargo clippy --locked --all-targets -- -D warnings)
+	$(call timed,clippy,cargo clippy --locked --workspace --all-targets -- -D warnings)
 	$(call timed,clippy without a GPU engine,cargo clippy --locked --no-default-features -- -D warnings)
-	$(call timed,test build,cargo test --locked --no-run)
-	$(call timed,tests,$(PARTS) run -- cargo test --locked --no-fail-fast)
+	$(call timed,test build,cargo test --locked --workspace --no-run)
+	$(call timed,tests,$(PARTS) run -- cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory lint-deploy
 
 accept: cargo ## the acceptance run: large objects, restarts and outages under load
@@ -64,7 +64,7 @@ bench: cargo ## measure the ciphers beside other libraries, and the engine; abou
 
 sanitize: cargo ## the cipher suite under AddressSanitizer, VAES kernels included
 	$(call timed,cipher suite under AddressSanitizer,\
-	  $(SANITIZED) cargo test --locked --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir "$(TARGET)/sanitized" \
+	  $(SANITIZED) cargo test --locked --package ciphermill-cipher --target $(HOST) --target-dir "$(TARGET)/sanitized" \
 	    --test cipher)
 
 fuzz: cargo ## fuzz split and merge, cobblestone, and every caption parser; FUZZ_SECONDS (60) for each
@@ -77,7 +77,7 @@ fuzz: cargo ## fuzz split and merge, cobblestone, and every caption parser; FUZZ
 lint: cargo ## format, clippy and the files under deploy/, without running anything
 	$(call timed,what the linters need,$(SETUP) lint)
 	$(call timed,format,cargo fmt --check)
-	$(call timed,clippy,cargo clippy --locked --all-targets -- -D warnings)
+	$(call timed,clippy,cargo clippy --locked --workspace --all-targets -- -D warnings)
 	@$(MAKE) --no-print-directory lint-deploy
 
 lint-deploy:

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use ciphermill::buffers::{Pool, Reservation};
 use ciphermill::checksum::Algorithm;
-use ciphermill::cipher::ctr::CounterStart;
-use ciphermill::cipher::{Encryptor, Form, Mark, PartAt, cpu};
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::engine::{Plaintext, encrypt};
 use ciphermill::measure::{self, Pair};
-use ciphermill::secret::Secret;
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt, cpu};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

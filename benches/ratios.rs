@@ -5,11 +5,11 @@
 #[path = "peers/peers.rs"]
 mod peers;
 
-use ciphermill::cipher::cobblestone::Salt;
-use ciphermill::cipher::cpu::{self, CbcStream, Kernel};
-use ciphermill::cipher::{Encryptor, Mark, PartAt};
 use ciphermill::measure::{self, Pair};
-use ciphermill::secret::Secret;
+use ciphermill_cipher::cobblestone::Salt;
+use ciphermill_cipher::cpu::{self, CbcStream, Kernel};
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Mark, PartAt};
 use peers::{Buffer, Task};
 use serde_json::{Value, json};
 

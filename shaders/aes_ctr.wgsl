@@ -6,7 +6,7 @@
 // Apache-2.0); the S-box is the circuit of Boyar, Peralta and Calik. No table, and no branch or
 // address depends on a key or on data: the time depends on lengths alone.
 //
-// The host's side is src/engine/gpu/tile.rs (tiles) and src/cipher/fixsliced.rs (round keys); see README.md
+// The host's side is src/engine/gpu/tile.rs (tiles) and crates/cipher/src/fixsliced.rs (round keys); see README.md
 // beside this file.
 
 // 10, 12 or 14: for keys of 128, 192 or 256 bits. All keys of a dispatch have one size.

@@ -15,6 +15,8 @@ mod start;
 mod submit;
 mod work;
 
+pub use self::start::harden_process;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

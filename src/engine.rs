@@ -27,9 +27,9 @@ pub use self::meter::Spent;
 pub use self::start::{Choice, Setup, start};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Running};
-use crate::cipher::decrypt::Opened;
-use crate::cipher::{Decryptor, Encryptor, Mark, PartAt};
 use crate::fault::{Code, Fault, Result};
+use ciphermill_cipher::decrypt::Opened;
+use ciphermill_cipher::{Decryptor, Encryptor, Mark, PartAt};
 
 /// One thing to do with one part.
 pub enum Work {

@@ -255,6 +255,22 @@ impl fmt::Debug for Fault {
 
 impl std::error::Error for Fault {}
 
+impl From<ciphermill_cipher::Error> for Fault {
+    fn from(error: ciphermill_cipher::Error) -> Fault {
+        use ciphermill_cipher::Error;
+        let code = match &error {
+            Error::KeyLength { .. } | Error::CobblestoneKeyLength { .. } | Error::KeyExpansion => {
+                Code::InvalidKeyLength
+            }
+            Error::IvLength { .. } | Error::IvEmpty => Code::InvalidIvLength,
+            Error::UnknownKernel { .. } => Code::Settings,
+            Error::DecryptFailed => Code::DecryptFailed,
+            Error::NoRandomness(_) => Code::Internal,
+        };
+        Fault::new(code, error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

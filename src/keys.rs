@@ -15,10 +15,10 @@ use tokio::sync::OnceCell;
 use self::keyring::Keyring;
 use self::kms::Kms;
 use crate::aws::Aws;
-use crate::cipher::cpu::check_key_length;
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKey, KeyRef};
-use crate::secret::Secret;
+use ciphermill_cipher::cpu::check_key_length;
+use ciphermill_cipher::secret::Secret;
 
 /// A data key.
 pub struct DataKey {
@@ -63,7 +63,7 @@ impl Keys {
             }
         };
         let (secret, generated) = fetched.map_err(|fault| fault.at(pointer))?;
-        check_key_length(secret.expose().len()).map_err(|fault| fault.at(pointer))?;
+        check_key_length(secret.expose().len()).map_err(|e| Fault::from(e).at(pointer))?;
         Ok(DataKey {
             secret: Arc::new(secret),
             generated,

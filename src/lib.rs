@@ -1,16 +1,16 @@
-//! ciphermill: bulk encryption of media. The map of the house, in the order the data walks.
+//! ciphermill: bulk encryption of media. Its modules, in the order the data goes.
 //!
 //! A job message comes in from [`queue`], is checked by [`job`] and run by [`worker`] through
-//! [`pipeline`]; each room says in its first lines what comes in, what goes out and what it never
-//! does. A room may import those it is made of, never those that use it: `tests/tidy.rs` has the
-//! table.
+//! [`pipeline`]; each module says in its first lines what comes in, what goes out and what it never
+//! does. A module may import those it is made of, never those that use it: `tests/tidy.rs` has the
+//! table. What is pure and useful alone is a crate: `ciphermill-cipher`, `ciphermill-captions`,
+//! `ciphermill-formats`.
 //!
 //! ```text
-//! job -> plan -> keys -> source -> engine(cipher) / media -> sink -> report
+//! job -> plan -> keys -> source -> engine / media -> sink -> report
 //! ```
 
-// The data's way.
-pub mod cipher;
+// The way of the data.
 pub mod engine;
 pub mod job;
 pub mod keys;
@@ -20,13 +20,13 @@ pub mod report;
 pub mod sink;
 pub mod source;
 
-// Who walks it with the data.
+// What takes the data along it.
 pub mod ledger;
 pub mod pipeline;
 pub mod queue;
 pub mod worker;
 
-// What it stands on.
+// What these use.
 pub mod aws;
 pub mod buffers;
 pub mod checksum;
@@ -34,9 +34,8 @@ pub mod fault;
 pub mod inject;
 pub mod measure;
 pub mod observe;
-pub mod secret;
 pub mod settings;
 pub mod store;
 
-// Who asks for it.
+// The command line.
 pub mod cli;

@@ -8,7 +8,6 @@ use clap::Parser;
 
 use ciphermill::cli::{self, Cli};
 use ciphermill::media::{helper, sandbox};
-use ciphermill::secret;
 
 fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
@@ -16,7 +15,7 @@ fn main() -> ExitCode {
         Some(verb) if verb == helper::VERB => return helper::run(),
         _ => {}
     }
-    secret::harden_process();
+    cli::harden_process();
     // The process has one TLS provider; a second call would only say that there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     cli::run(Cli::parse())

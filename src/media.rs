@@ -3,10 +3,10 @@
 //! Plaintext comes in from `pipeline`, in memory or by ranges, never from a disk; finished
 //! companions go out to it. Every parser of foreign media, ffmpeg's and our own, runs in the
 //! [`sandbox`]: films are asked by [`film`], tracks are taken out by [`embedded`], and [`pictures`]
-//! and [`captions`] run in this binary's own [`helper`]. This room never sees a key, and writes
+//! and captions ([`caption_helper`]) run in this binary's own [`helper`]. This room never sees a key, and writes
 //! nothing.
 
-pub mod captions;
+pub mod caption_helper;
 mod covers;
 pub mod embedded;
 pub mod film;
@@ -25,7 +25,9 @@ pub use self::film::Plaintext;
 pub use self::images::{MadePicture, MadePictures};
 pub use self::tracks::{MadeCaptions, MadeTrack};
 
-use self::sandbox::{Form, Program, Protection, Sandbox, Version, check_version};
+use ciphermill_formats::FileType;
+
+use self::sandbox::{Program, Protection, Sandbox, Version, check_version};
 use crate::fault::{Code, Fault, Result};
 use crate::settings;
 
@@ -171,16 +173,16 @@ impl From<film::Failure> for Fault {
 /// Whether a film that begins with these bytes can be read from start to end, and says in them what
 /// is in it.
 pub fn streams(head: &[u8]) -> bool {
-    let form = Form::sniff(head).filter(|form| {
-        let films = [Form::Mov, Form::Matroska, Form::MpegTs];
+    let form = FileType::sniff(head).filter(|form| {
+        let films = [FileType::Mov, FileType::Matroska, FileType::MpegTs];
         films.contains(form)
     });
-    form.is_some_and(|form| film::streams(head, form))
+    form.is_some_and(|form| ciphermill_formats::streams(head, form))
 }
 
 /// What a plaintext is, by its first bytes.
-async fn form_of(plaintext: &Plaintext) -> Result<Form> {
-    let form = Form::sniff(&plaintext.head().await?);
+async fn form_of(plaintext: &Plaintext) -> Result<FileType> {
+    let form = FileType::sniff(&plaintext.head().await?);
     form.ok_or_else(|| unreadable("this is no film, picture or sound that is read here"))
 }
 

@@ -25,7 +25,6 @@ use self::prepare::BesideKeys;
 use self::recall::{Recalled, Remains};
 use self::stage::{Staged, StagedOutput};
 use crate::buffers::{Pool, Reservation};
-use crate::cipher::cpu::Kernel;
 use crate::engine::Engine;
 use crate::fault::{Code, Fault, Result};
 use crate::job::check::ParsedJob;
@@ -40,6 +39,7 @@ use crate::report;
 use crate::settings;
 use crate::source::Source;
 use crate::store::Stores;
+use ciphermill_cipher::cpu::Kernel;
 
 /// Everything a job needs that outlives it.
 pub struct Pipeline {

@@ -10,11 +10,11 @@ pub mod reuse;
 
 use self::beside::Beside;
 use crate::buffers::Pool;
-use crate::cipher::{Form, gcm};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Encryption, Job, Mode, Output};
 use crate::settings;
 use crate::store::Facts;
+use ciphermill_cipher::{Form, gcm};
 
 /// Most parts of one object; S3 allows 10,000.
 pub const MAX_PARTS: u64 = 9_000;
@@ -101,7 +101,7 @@ pub fn make(job: &Job, facts: &Facts, input_bytes: u64, limits: &Limits) -> Resu
     let source = form(job.input.encryption.as_ref());
     let plain_bytes = source
         .plain_len(facts.len)
-        .map_err(|fault| fault.at("/input"))?;
+        .map_err(|e| Fault::from(e).at("/input"))?;
     check_promised_bytes(job, source, plain_bytes)?;
     check_counters(job, plain_bytes)?;
     let part_bytes = part_bytes(plain_bytes, limits)?;

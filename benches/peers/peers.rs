@@ -8,8 +8,8 @@ use aes::cipher::{BlockModeDecrypt, KeyInit, KeyIvInit, StreamCipher, block_padd
 use aes_gcm::aead::AeadInOut;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::{aead as lc_aead, cipher as lc_cipher};
-use ciphermill::cipher::cpu::{self, CounterWidth, Kernel};
-use ciphermill::secret::Secret;
+use ciphermill_cipher::cpu::{self, CounterWidth, Kernel};
+use ciphermill_cipher::secret::Secret;
 use libloading::{Library, Symbol};
 use ring::aead as ring_aead;
 

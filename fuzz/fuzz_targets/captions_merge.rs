@@ -1,8 +1,8 @@
 //! Languages of any text, and merging and shifting of parsed tracks.
 #![no_main]
 
-use ciphermill::media::captions::merge::{Policy, merge, shift};
-use ciphermill::media::captions::{Language, parse};
+use ciphermill_captions::merge::{Policy, merge, shift};
+use ciphermill_captions::{Language, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&str, i64, &[u8])| {

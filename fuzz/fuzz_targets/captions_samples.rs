@@ -5,7 +5,7 @@
 #[path = "shape.rs"]
 mod shape;
 
-use ciphermill::media::captions::helper::{Kind, parsed};
+use ciphermill_captions::{Kind, parse_as};
 use libfuzzer_sys::fuzz_target;
 
 const STARTS: [(Kind, &[u8]); 5] = [
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let (kind, start) = STARTS[usize::from(*first) % STARTS.len()];
     // With its beginning, and as it is.
     for bytes in [[start, rest].concat(), rest.to_vec()] {
-        if let Ok(parsed) = parsed(kind, &bytes) {
+        if let Ok(parsed) = parse_as(kind, &bytes) {
             shape::check_parsed(&parsed);
         }
     }

@@ -2,7 +2,7 @@
 //! cues are read again, and the same text written again.
 #![no_main]
 
-use ciphermill::media::captions::{Cue, Output, Track, parse, write};
+use ciphermill_captions::{Cue, Output, Track, parse, write};
 use libfuzzer_sys::fuzz_target;
 
 const STARTS: [&[u8]; 5] = [

@@ -2,9 +2,9 @@
 //! never panics; what opens is what was sealed.
 #![no_main]
 
-use ciphermill::cipher::cobblestone::{CHUNK_BYTES, HEADER_BYTES, SEALED_CHUNK_BYTES, Salt};
-use ciphermill::cipher::{Decryptor, Encryptor, Form, Mark, PartAt, cpu};
-use ciphermill::secret::Secret;
+use ciphermill_cipher::cobblestone::{CHUNK_BYTES, HEADER_BYTES, SEALED_CHUNK_BYTES, Salt};
+use ciphermill_cipher::{Decryptor, Encryptor, Form, Mark, PartAt, cpu};
+use ciphermill_cipher::secret::Secret;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, u32, u16, u8, &[u8])| {

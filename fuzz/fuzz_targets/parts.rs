@@ -2,15 +2,15 @@
 //! one piece, and decrypts again in parts of any other size.
 #![no_main]
 
-#[path = "../../tests/cipher/whole.rs"]
+#[path = "../../crates/cipher/tests/cipher/whole.rs"]
 mod whole;
 
-use ciphermill::cipher::cobblestone::{CHUNK_BYTES, HEADER_BYTES, Salt};
-use ciphermill::cipher::cpu::{self, Kernel};
-use ciphermill::cipher::ctr::CounterStart;
-use ciphermill::cipher::{Decryptor, Encryptor};
-use ciphermill::fault::Result;
-use ciphermill::secret::Secret;
+use ciphermill_cipher::cobblestone::{CHUNK_BYTES, HEADER_BYTES, Salt};
+use ciphermill_cipher::cpu::{self, Kernel};
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::{Decryptor, Encryptor};
+use ciphermill_cipher::Result;
+use ciphermill_cipher::secret::Secret;
 use libfuzzer_sys::fuzz_target;
 use whole::{open, seal};
 

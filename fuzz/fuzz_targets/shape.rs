@@ -1,6 +1,6 @@
 //! What every parsed file must keep to, whatever it was.
 
-use ciphermill::media::captions::{MOST_CUE_BYTES, MOST_CUES, Parsed, parse};
+use ciphermill_captions::{MOST_CUE_BYTES, MOST_CUES, Parsed, parse};
 
 #[allow(dead_code, reason = "not every target has a text to begin with")]
 /// Parses `start` + `data`, and looks at what comes out.

@@ -34,11 +34,11 @@ use self::others::Ticks;
 use self::place::Place;
 use self::verdict::{CardFound, Found};
 use super::show;
-use crate::cipher::cpu;
 use crate::fault::Result;
 use crate::measure;
 use crate::measure::report::{Report, Section};
 use crate::measure::{page, table};
+use ciphermill_cipher::cpu;
 
 const EXAMPLES: &str = "\
 Measures for a minute or two on an otherwise idle machine; --quick takes some seconds and is a sketch.

@@ -23,11 +23,11 @@ use super::keys::read_key;
 use super::{show, start};
 use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
-use crate::cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
 use crate::engine::{self, Engine, Plaintext, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Mode;
-use crate::secret::Secret;
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
 
 /// Plaintext bytes of one part.
 const PART_BYTES: usize = 4 << 20;

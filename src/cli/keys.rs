@@ -13,8 +13,8 @@ use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKeyring, GenerateKms, KeyBits, KeyRef, KeyringKey};
 use crate::keys::keyring::Keyring;
 use crate::keys::kms::Kms;
-use crate::secret::Secret;
 use crate::settings::{Flags, Settings};
+use ciphermill_cipher::secret::Secret;
 
 const EXAMPLES: &str = "\
 Examples:

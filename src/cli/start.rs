@@ -8,7 +8,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::Aws;
 use crate::buffers::Pool;
-use crate::cipher::cpu::{self, Kernel};
 use crate::engine::{self, Choice, Engine, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::keys::Keys;
@@ -19,6 +18,7 @@ use crate::settings::{EngineChoice, Settings};
 use crate::sink;
 use crate::store::Stores;
 use crate::store::files::Access;
+use ciphermill_cipher::cpu::{self, Kernel};
 
 /// Runs a verb on the I/O runtime.
 pub fn block_on(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
@@ -55,7 +55,7 @@ pub async fn interrupted() -> Fault {
 /// The CPU kernel that these settings name, or the fastest.
 pub fn kernel(settings: &Settings) -> Result<&'static dyn Kernel> {
     match &settings.engine.kernel {
-        Some(name) => cpu::named(name).map_err(|fault| fault.at("engine.kernel")),
+        Some(name) => cpu::named(name).map_err(|e| Fault::from(e).at("engine.kernel")),
         None => Ok(cpu::best()),
     }
 }
@@ -100,4 +100,15 @@ pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
         worker: settings.worker.clone(),
         files,
     }))
+}
+
+/// Keeps key bytes out of core dumps and other processes' reach (P8); best effort outside Linux.
+pub fn harden_process() {
+    let no_core = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, no_core);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -13,9 +13,9 @@ use super::choose::{Backlog, Rates};
 use super::cpu::CpuEngine;
 use super::gpu::{Failure, Gpu, Options};
 use super::{Engine, Spent, Work};
-use crate::cipher::cpu::{Kernel, best};
 use crate::fault::{Code, Fault, Result};
 use crate::observe;
+use ciphermill_cipher::cpu::{Kernel, best};
 
 /// Looking for a GPU begins when so much was ciphered: what is done before it is found needs none.
 const WORTH_BYTES: u64 = 1 << 30;

@@ -15,10 +15,10 @@ use super::gpu::{Failure, Gpu};
 use super::{Encrypted, Plaintext, Work};
 use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
-use crate::cipher::cpu::Kernel;
-use crate::cipher::{Encryptor, Form, Mark, PartAt};
 use crate::fault::Fault;
-use crate::secret::Secret;
+use ciphermill_cipher::cpu::Kernel;
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 
 /// Parts under way at once, and their size: enough to keep a device busy.
 const PARTS: usize = 6;

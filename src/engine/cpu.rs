@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::meter::{Meter, Spent};
 use super::{Encrypted, Engine, Work, lanes};
 use crate::buffers::PartBuffer;
-use crate::cipher::decrypt::Opened;
 use crate::fault::{Code, Fault, Result};
+use ciphermill_cipher::decrypt::Opened;
 
 /// Small work is done so many pieces, or so many bytes, at a time.
 const BATCH: usize = 32;
@@ -190,7 +190,8 @@ pub(super) fn perform(work: Work, meter: &Meter) -> Answer {
             let (begun, bytes) = (Instant::now(), part.len());
             let opened = cipher.decrypt(at, &mut part);
             meter.ciphered(bytes, begun.elapsed());
-            Answer::Opened(done, opened.map(|opened| (part, opened)))
+            let opened = opened.map(|opened| (part, opened));
+            Answer::Opened(done, opened.map_err(Fault::from))
         }
         Work::Encrypt {
             cipher,

@@ -28,8 +28,8 @@ use self::device::{Adapter, Device, SHADER, Transfer};
 use self::slot::Slot;
 use super::Work;
 use super::cpu::CpuEngine;
-use crate::cipher::offload::{Offload, Text};
 use crate::observe;
+use ciphermill_cipher::offload::{Offload, Text};
 
 /// How much of a device's work is computed again on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

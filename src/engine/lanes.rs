@@ -15,8 +15,8 @@ use super::meter::Meter;
 use super::{Encrypted, Plaintext, Work};
 use crate::buffers::PartBuffer;
 use crate::checksum::Running;
-use crate::cipher::encrypt::{Step, encrypt_together};
-use crate::cipher::{Encryptor, Mark, PartAt};
+use ciphermill_cipher::encrypt::{Step, encrypt_together};
+use ciphermill_cipher::{Encryptor, Mark, PartAt};
 
 /// Lanes of the widest kernel: eight registers of four blocks.
 const LANES: usize = 32;

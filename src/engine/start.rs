@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Engine;
 use super::cpu::CpuEngine;
-use crate::cipher::cpu::Kernel;
 use crate::fault::Result;
+use ciphermill_cipher::cpu::Kernel;
 
 /// Which engine ciphers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn start(setup: &Setup) -> Result<Arc<dyn Engine>> {
 fn with_gpu(cpu: CpuEngine, setup: &Setup) -> Result<Arc<dyn Engine>> {
     use super::both::Both;
     use super::gpu::{Options, Verify};
-    use crate::cipher::cpu::best;
+    use ciphermill_cipher::cpu::best;
     let defaults = Options::default();
     let options = Options {
         threads: setup.gpu_threads,

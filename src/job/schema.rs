@@ -146,7 +146,7 @@ mod tests {
         }
         let modes = schema["$defs"]["Mode"].to_string();
         assert!(
-            super::super::Mode::ALL
+            crate::job::Mode::ALL
                 .iter()
                 .all(|mode| modes.contains(mode.as_str()))
         );

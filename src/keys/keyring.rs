@@ -22,7 +22,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::refused;
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKeyring, KeyringKey};
-use crate::secret::{self, Secret};
+use ciphermill_cipher::secret::{self, Secret};
 
 const FORMAT: u8 = 1;
 const ID_BYTES: usize = 8;

@@ -15,7 +15,7 @@ use super::refused;
 use crate::aws::{self, Answer, Aws};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKms, KmsKey};
-use crate::secret::Secret;
+use ciphermill_cipher::secret::Secret;
 
 /// Clients kept, one a region. Jobs name regions, so there must be a bound.
 const MOST_REGIONS: usize = 64;

@@ -229,9 +229,9 @@ fn path(series: &Series, frame: &Frame, to_pixel: &dyn Fn(f64, f64) -> (i32, i32
 
 #[cfg(test)]
 mod tests {
-    use super::super::plot::{PALETTE, svg};
-    use super::super::report::Chart;
     use super::*;
+    use crate::measure::plot::{PALETTE, svg};
+    use crate::measure::report::Chart;
 
     fn series(name: &str, points: &[(f64, f64)]) -> Series {
         let points = points.iter().map(|(x, y)| Point {

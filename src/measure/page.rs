@@ -181,9 +181,9 @@ fn data(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Bar, Bars};
-    use super::super::sample::{sample, spread};
     use super::*;
+    use crate::measure::report::{Bar, Bars};
+    use crate::measure::sample::{sample, spread};
 
     /// The page, which has to be well-formed.
     fn read(report: &Report) -> String {

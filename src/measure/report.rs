@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_json_comes_back() {
-        let mut report = super::super::sample::sample();
+        let mut report = crate::measure::sample::sample();
         assert_eq!(
             serde_json::from_str::<Report>(&report.json()).expect("JSON"),
             report

@@ -68,8 +68,8 @@ fn cell(class: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::sample;
     use super::*;
+    use crate::measure::sample::sample;
 
     #[test]
     fn every_row_has_as_many_cells_as_there_are_headings() {

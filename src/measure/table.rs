@@ -188,8 +188,8 @@ fn hanging(name: &str, text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{sample, spread};
     use super::*;
+    use crate::measure::sample::{sample, spread};
 
     #[test]
     fn everything_is_said_within_the_width() {

@@ -3,10 +3,12 @@
 //! A plaintext comes in, finished pictures go out. What is in memory the helper reads itself; what
 //! is too large for that ffmpeg looks through, and the helper gets the covers alone.
 
+use ciphermill_formats::FileType;
+
 use super::film::{self, Film, Plaintext};
 use super::images::{Files, MadePicture, image_form, picture};
 use super::pictures::{AudioForm, Caps, MOST_COVERS, Made, Source};
-use super::sandbox::{self, Form, Memory};
+use super::sandbox::{self, Memory};
 use super::{Media, Tools, unreadable};
 use crate::fault::{Code, Result};
 use crate::job::Artwork;
@@ -91,7 +93,7 @@ impl Media {
             args.extend(words.split(' ').map(str::to_owned));
             let limits = self.ffmpeg_limits();
             let cover = film::output(tools, film, &tools.ffmpeg, args, limits).await?;
-            let Some(form) = Form::sniff(&cover).and_then(image_form) else {
+            let Some(form) = FileType::sniff(&cover).and_then(image_form) else {
                 continue;
             };
             let mut files = Files::default();
@@ -112,12 +114,12 @@ impl Media {
     }
 }
 
-fn audio_form(form: Form) -> Option<AudioForm> {
+fn audio_form(form: FileType) -> Option<AudioForm> {
     match form {
-        Form::Mp3 => Some(AudioForm::Mp3),
-        Form::Mov => Some(AudioForm::Mp4),
-        Form::Flac => Some(AudioForm::Flac),
-        Form::Ogg => Some(AudioForm::Ogg),
+        FileType::Mp3 => Some(AudioForm::Mp3),
+        FileType::Mov => Some(AudioForm::Mp4),
+        FileType::Flac => Some(AudioForm::Flac),
+        FileType::Ogg => Some(AudioForm::Ogg),
         _ => None,
     }
 }

@@ -5,13 +5,15 @@
 //! has SubRip, WebVTT or samples of MP4 they are copied as they stand; SubStation alone is decoded,
 //! no picture ever is, and every run has the demuxer, decoders and protocols of [`arguments`].
 
-use super::captions::helper::Kind;
-use super::captions::merge::MOST_EMBEDDED;
+use ciphermill_formats::FileType;
+
+use super::caption_helper::Kind;
 use super::film::Subtitle;
-use super::sandbox::{Form, Input, arguments};
+use super::sandbox::{Input, arguments};
+use ciphermill_captions::merge::MOST_EMBEDDED;
 
 /// Most bytes that one run may say; the child's `stdout_bytes`.
-pub const MOST_OUTPUT_BYTES: u64 = super::captions::helper::MOST_CLOSED_BYTES;
+pub const MOST_OUTPUT_BYTES: u64 = super::caption_helper::MOST_CLOSED_BYTES;
 
 /// Whose words they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +66,14 @@ pub fn readable(streams: &[Subtitle]) -> impl Iterator<Item = &Subtitle> {
 }
 
 /// Takes one stream out. One run for each: what is wrong with a stream costs no other.
-pub fn take(form: Form, input: Input, stream: &Subtitle) -> Option<Run> {
+pub fn take(form: FileType, input: Input, stream: &Subtitle) -> Option<Run> {
     run(arguments(form, input), stream)
 }
 
 /// The same, out of what [`gather`] made; `input` is that.
 pub fn take_gathered(input: Input, stream: &Subtitle) -> Option<Run> {
     // Its times are the film's already, and must not be counted from its own first cue.
-    let words = words("-copyts").chain(arguments(Form::Matroska, input));
+    let words = words("-copyts").chain(arguments(FileType::Matroska, input));
     run(words.collect(), stream).filter(|run| run.tool == Tool::Ffmpeg)
 }
 
@@ -98,13 +100,13 @@ fn run(mut args: Vec<String>, stream: &Subtitle) -> Option<Run> {
 /// Matroska file must be read as a whole for any of its tracks, and is read once this way. `None`
 /// where that gains nothing.
 pub fn gather(
-    form: Form,
+    form: FileType,
     input: Input,
     streams: &[Subtitle],
 ) -> Option<(Vec<String>, Vec<Subtitle>)> {
     let text = |stream: &&Subtitle| matches!(way(&stream.codec), Some(Way::Text(_)));
     let chosen: Vec<_> = readable(streams).filter(text).collect();
-    if form != Form::Matroska || chosen.len() < 2 {
+    if form != FileType::Matroska || chosen.len() < 2 {
         return None;
     }
     let mut args = arguments(form, input);
@@ -127,7 +129,7 @@ const TIMED: &str = r"setts=pts=if(eq(PTS\,NOPTS)\,max(PREV_OUTPTS\,0)\,PTS)";
 
 /// Takes the closed captions (CEA-608 by ATSC A/53) out of a film's first video stream, whose codec
 /// ffprobe tells: the stream is copied with everything left out but the units that carry them.
-pub fn in_video(form: Form, input: Input, codec: &str) -> Option<Run> {
+pub fn in_video(form: FileType, input: Input, codec: &str) -> Option<Run> {
     // Supplemental enhancement information; in MPEG-2, user data.
     let units = match codec {
         "h264" => "h264_mp4toannexb,filter_units=pass_types=6",

@@ -13,8 +13,9 @@ mod facts;
 mod frames;
 mod graph;
 mod run;
-mod streams;
 mod times;
+
+use ciphermill_formats::FileType;
 
 use std::fmt;
 use std::fs::File;
@@ -27,13 +28,12 @@ use std::time::Duration;
 
 use tokio::io::AsyncRead;
 
-use super::sandbox::{self, Form, Input, Memory, RangeSource, SharedRange};
+use super::sandbox::{self, Input, Memory, RangeSource, SharedRange};
 use super::{HEAD_BYTES, Tools};
 
 pub use facts::{AttachedPicture, Facts, Orientation, Subtitle, Video, probe};
 pub use frames::{Frames, Reading, frames};
 pub use run::output;
-pub use streams::streams;
 pub use times::{Frame, Times};
 
 /// Result of this room.
@@ -46,7 +46,7 @@ const RANGE_BYTES: u64 = 64 << 30;
 #[derive(Clone, Debug)]
 pub struct Film {
     /// What its first bytes say that it is.
-    pub form: Form,
+    pub form: FileType,
     /// Where its bytes are.
     pub plaintext: Plaintext,
 }
@@ -58,7 +58,7 @@ pub enum Plaintext {
     Memory(Arc<OwnedFd>),
     /// Read in ranges as they are asked for; needs full protection.
     Range(SharedRange),
-    /// Read from start to end, for each child anew; only where [`streams`] says so.
+    /// Read from start to end, for each child anew; only where [`streams`](ciphermill_formats::streams) says so.
     Pipe(Arc<dyn StreamSource>),
 }
 

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::sandbox::{Command, Program};
-use super::{Tools, captions, pictures};
+use super::{Tools, caption_helper, pictures};
 use crate::fault::{Code, Fault, Result};
 
 /// The hidden verb; what follows is the room and its order.
@@ -27,7 +27,7 @@ pub enum Work {
     /// Make pictures. So many files stand behind the descriptors from [`FIRST_FILE`] on.
     Pictures(pictures::Order, usize),
     /// Read, merge and write captions.
-    Captions(captions::helper::Order),
+    Captions(caption_helper::Order),
 }
 
 impl Tools {
@@ -69,6 +69,6 @@ fn work(work: Work) -> io::Result<()> {
             let mut files = files.collect::<io::Result<Vec<_>>>()?;
             pictures::run(&order, io::stdin().lock(), &mut files, &mut out)
         }
-        Work::Captions(order) => captions::helper::run(&order, &mut out),
+        Work::Captions(order) => caption_helper::run(&order, &mut out),
     }
 }

@@ -3,6 +3,8 @@
 //! A plaintext and what is wanted of it come in, finished pictures go out. Films go through ffmpeg
 //! first, whose frames are passed on to the helper without being looked at.
 
+use ciphermill_formats::FileType;
+
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::film::{self, Facts, Film, Plaintext, Times};
 use super::helper::Work;
 use super::pictures::{Caps, ImageForm, Limits, Made, Order, Record, Records, Source, Watermark};
-use super::sandbox::{self, Child, Form, Memory, Stdin};
+use super::sandbox::{self, Child, Memory, Stdin};
 use super::{Media, Tools, unreadable};
 use crate::fault::{Code, Fault, Result};
 use crate::job::picture::{Picture, Placement};
@@ -107,7 +109,7 @@ impl Media {
         let asked = head.unwrap_or(film);
         let mut facts = film::probe(tools, asked, &self.film_limits()).await?;
         if head.is_some()
-            && film.form == Form::MpegTs
+            && film.form == FileType::MpegTs
             && let Some(video) = &mut facts.video
         {
             video.end_seconds = None;
@@ -254,7 +256,7 @@ impl Files {
     }
 
     fn add_watermark(&mut self, bytes: &[u8], placement: Placement) -> Result<Watermark> {
-        let form = Form::sniff(bytes).and_then(image_form);
+        let form = FileType::sniff(bytes).and_then(image_form);
         let form = form.filter(|form| matches!(form, ImageForm::Jpeg | ImageForm::Png));
         let form = form.ok_or_else(|| unreadable("a watermark must be a JPEG or a PNG"))?;
         Ok(Watermark {
@@ -340,12 +342,12 @@ fn times(asked: &companions::Times) -> Times {
     }
 }
 
-pub(super) fn image_form(form: Form) -> Option<ImageForm> {
+pub(super) fn image_form(form: FileType) -> Option<ImageForm> {
     match form {
-        Form::Jpeg => Some(ImageForm::Jpeg),
-        Form::Png => Some(ImageForm::Png),
-        Form::Webp => Some(ImageForm::Webp),
-        Form::Gif => Some(ImageForm::Gif),
+        FileType::Jpeg => Some(ImageForm::Jpeg),
+        FileType::Png => Some(ImageForm::Png),
+        FileType::Webp => Some(ImageForm::Webp),
+        FileType::Gif => Some(ImageForm::Gif),
         _ => None,
     }
 }

@@ -39,7 +39,7 @@ pub use memory::{Memory, Unsealed};
 pub use order::Limits;
 pub use protection::{Found, Protection};
 pub use range::{READ_TOO_MUCH, RangeSource, SharedRange};
-pub use tool::{Form, Input, Version, arguments, check_version};
+pub use tool::{Input, Version, arguments, check_version};
 
 use order::Fences;
 use pool::Pool;

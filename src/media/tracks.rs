@@ -5,24 +5,26 @@
 
 mod found;
 
+use ciphermill_formats::FileType;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::captions::Output;
-use super::captions::helper::{Answer, Kind, Order, Source, read_answer};
-use super::captions::merge::Policy;
+use super::caption_helper::{Answer, Kind, Order, Source, read_answer};
 use super::embedded::{self, Run, Tool};
 use super::film::{self, Film, Plaintext, Subtitle};
 use super::helper::{FIRST_FILE, Work};
 use super::images::broken_off;
-use super::sandbox::{self, Form, Unsealed};
+use super::sandbox::{self, Unsealed};
 use super::{Media, Tools, form_of, unreadable};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Captions;
 use crate::job::companions::{CaptionFormat, MergePolicy};
 use crate::job::event::CaptionSourceResult;
 use crate::job::offset::offset_ms;
+use ciphermill_captions::Output;
+use ciphermill_captions::merge::Policy;
 
 /// What the film's caption tracks may take of a job's decoder memory: one part in four.
 const TRACKS_SHARE: u64 = 4;
@@ -222,7 +224,7 @@ impl Media {
             Err(fault) => return Err(fault),
         };
         let small = Film {
-            form: Form::Matroska,
+            form: FileType::Matroska,
             plaintext: sandbox::Memory::of(&small)?.into(),
         };
         Ok(Some((small, gathered)))

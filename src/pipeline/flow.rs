@@ -28,8 +28,6 @@ use super::companions::Tap;
 use super::stage::{Staged, named};
 use crate::buffers::{PartBuffer, Reservation};
 use crate::checksum::Checksum;
-use crate::cipher::decrypt::Opened;
-use crate::cipher::{Decryptor, Mark, PartAt};
 use crate::engine::{self, Encrypted, Engine, Plaintext};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Input;
@@ -37,6 +35,8 @@ use crate::observe;
 use crate::plan::Plan;
 use crate::source::Source;
 use crate::store::PartPlace;
+use ciphermill_cipher::decrypt::Opened;
+use ciphermill_cipher::{Decryptor, Mark, PartAt};
 
 /// What the byte path needs.
 pub(super) struct Flow {

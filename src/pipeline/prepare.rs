@@ -6,18 +6,18 @@ use futures_util::future::try_join_all;
 
 use super::Pipeline;
 use crate::buffers::Reservation;
-use crate::cipher::cobblestone::{HEADER_BYTES, Salt};
-use crate::cipher::ctr::CounterStart;
-use crate::cipher::{Decryptor, Encryptor, Form, block};
 use crate::fault::{Code, Result};
 use crate::job::check::ParsedJob;
 use crate::job::{Base64, Encryption, Input, Job, Mode, Output};
 use crate::keys::DataKey;
 use crate::plan::reuse::{self, KeyUse, Stream};
 use crate::plan::{Plan, form};
-use crate::secret;
 use crate::sink::label::Label;
 use crate::source::Source;
+use ciphermill_cipher::cobblestone::{HEADER_BYTES, Salt};
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret;
+use ciphermill_cipher::{Decryptor, Encryptor, Form, block};
 
 /// The keys of a job: the input's, each output's, and those of its companions and their inputs.
 pub(super) struct JobKeys {
@@ -215,11 +215,11 @@ impl Pipeline {
                     .await?;
                 let header = bytes
                     .first_chunk::<HEADER_BYTES>()
-                    .ok_or_else(crate::cipher::decrypt_failed)?;
+                    .ok_or(ciphermill_cipher::Error::DecryptFailed)?;
                 Decryptor::cobblestone(kernel, secret, header, context(encryption))
             }
         };
-        decryptor.map(|decryptor| decryptor.on_cpu_only(encryption.cpu_only))
+        Ok(decryptor?.on_cpu_only(encryption.cpu_only))
     }
 }
 
@@ -293,7 +293,10 @@ pub(super) fn key_use(
 }
 
 fn counter_start(encryption: &Encryption, iv: &[u8]) -> Result<CounterStart> {
-    CounterStart::from_iv(iv, encryption.ctr_start.unwrap_or(0))
+    Ok(CounterStart::from_iv(
+        iv,
+        encryption.ctr_start.unwrap_or(0),
+    )?)
 }
 
 fn context(encryption: &Encryption) -> &[u8] {

@@ -12,7 +12,6 @@ use super::prepare::Prepared;
 use super::recall::{Kept, Published};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Checksum};
-use crate::cipher::{Decryptor, Encryptor};
 use crate::fault::{Code, Fault, Result};
 use crate::job::check::ParsedJob;
 use crate::job::event::OutputResult;
@@ -24,6 +23,7 @@ use crate::sink::label::Label;
 use crate::sink::{self, Sink};
 use crate::source::Source;
 use crate::store::{NewObject, PartPlace, UploadId};
+use ciphermill_cipher::{Decryptor, Encryptor};
 
 /// Outputs of a job, begun in their stores.
 pub(super) struct Staged {

@@ -3,16 +3,16 @@
 //! too slow. A machine without any Vulkan adapter fails these tests: `make test` installs one.
 #![cfg(feature = "gpu")]
 
-#[path = "../cipher/checks.rs"]
+#[path = "../../crates/cipher/tests/cipher/checks.rs"]
 #[allow(dead_code, reason = "a device does CTR only")]
 mod checks;
 mod cli;
 mod jobs;
-#[path = "../cipher/lanes.rs"]
+#[path = "../../crates/cipher/tests/cipher/lanes.rs"]
 #[allow(dead_code, reason = "a device does CTR only")]
 mod lanes;
 mod many;
-#[path = "../cipher/others.rs"]
+#[path = "../../crates/cipher/tests/cipher/others.rs"]
 #[allow(dead_code, reason = "a device does CTR only")]
 mod others;
 mod suite;
@@ -23,15 +23,15 @@ use std::sync::Arc;
 
 use ciphermill::buffers::{Pool, Reservation};
 use ciphermill::checksum::Algorithm;
-use ciphermill::cipher::cpu;
-use ciphermill::cipher::ctr::CounterStart;
-use ciphermill::cipher::{Encryptor, Form, Mark, PartAt};
 use ciphermill::engine::both::Both;
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::engine::gpu::Options;
 use ciphermill::engine::{self, Encrypted, Plaintext};
 use ciphermill::fault::Result;
-use ciphermill::secret::Secret;
+use ciphermill_cipher::cpu;
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 
 fn secret(key: &[u8]) -> Secret {
     Secret::new(key.to_vec())

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use ciphermill::checksum::Algorithm;
-use ciphermill::cipher::cobblestone::{HEADER_BYTES, Salt};
-use ciphermill::cipher::cpu;
-use ciphermill::cipher::{Decryptor, Encryptor, Form, Mark, PartAt, TAG_BYTES};
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::engine::{self, Engine};
 use ciphermill::fault::Code;
+use ciphermill_cipher::cobblestone::{HEADER_BYTES, Salt};
+use ciphermill_cipher::cpu;
+use ciphermill_cipher::{Decryptor, Encryptor, Form, Mark, PartAt, TAG_BYTES};
 use futures_util::future::join_all;
 
 use super::{WHOLE, bytes, ctr, encrypt, forced, memory, options, others, plaintext, secret};
@@ -187,7 +187,7 @@ async fn the_cpu_keeps_what_is_its_own() {
     let empty = encrypt(&engine, &memory, &ctr(&key, start), WHOLE, &[]).await;
     assert!(empty.out.is_empty());
     let kernel = cpu::best();
-    let own = ciphermill::cipher::ctr::CounterStart::from_block(start);
+    let own = ciphermill_cipher::ctr::CounterStart::from_block(start);
     let own = Encryptor::ctr(kernel, &secret(&key), own).expect("key");
     let own = Arc::new(own.on_cpu_only(true));
     let kept = encrypt(&engine, &memory, &own, WHOLE, &large[..MIB]).await;

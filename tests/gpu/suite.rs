@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use ciphermill::cipher::Block;
-use ciphermill::cipher::cpu::portable::Portable;
-use ciphermill::cipher::cpu::{CounterWidth, Data, GcmKeyed, Kernel, Keyed};
-use ciphermill::cipher::offload::{DeviceKey, Keystream, Offload, Text};
 use ciphermill::engine::gpu::device::Device;
 use ciphermill::engine::gpu::{Item, Lane, Options};
-use ciphermill::fault::Result;
-use ciphermill::secret::Secret;
+use ciphermill_cipher::Block;
+use ciphermill_cipher::Result;
+use ciphermill_cipher::cpu::portable::Portable;
+use ciphermill_cipher::cpu::{CounterWidth, Data, GcmKeyed, Kernel, Keyed};
+use ciphermill_cipher::offload::{DeviceKey, Keystream, Offload, Text};
+use ciphermill_cipher::secret::Secret;
 
 use super::checks::CHECKS;
 

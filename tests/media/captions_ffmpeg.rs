@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use ciphermill::media::captions::{Output, Track, parse, write};
+use ciphermill_captions::{Output, Track, parse, write};
 
 /// Runs ffmpeg from a format to another through pipes.
 fn ffmpeg(from: &str, to: &str, input: &str) -> String {
@@ -28,7 +28,7 @@ fn ffmpeg(from: &str, to: &str, input: &str) -> String {
 
 /// Start, end and plain lines.
 fn told(track: &Track) -> Vec<(u64, u64, Vec<String>)> {
-    let text = |cue: &ciphermill::media::captions::Cue| {
+    let text = |cue: &ciphermill_captions::Cue| {
         cue.lines
             .iter()
             .map(|line| line.iter().map(|span| span.text.as_str()).collect())

@@ -3,11 +3,11 @@
 use crate::captioned as films;
 
 use crate::run::*;
-use ciphermill::media::captions::Output;
-use ciphermill::media::captions::helper::{Answer, Order, Report, Source, read_answer};
-use ciphermill::media::captions::merge::Policy;
+use ciphermill::media::caption_helper::{Answer, Order, Report, Source, read_answer};
 use ciphermill::media::helper::{VERB, Work};
 use ciphermill::media::sandbox::{Program, Stdin};
+use ciphermill_captions::Output;
+use ciphermill_captions::merge::Policy;
 
 const TTML: &str = "<?xml version='1.0'?>\n<tt xmlns='http://www.w3.org/ns/ttml' xml:lang='it'>\
     <body><div><p begin='1s' end='2s'>perché</p><p begin='10s' end='12s'>no</p></div></body></tt>";
@@ -125,7 +125,7 @@ async fn sidecars_and_embedded_tracks_are_merged_under_each_policy() {
 }
 
 fn check_reports(answer: &Answer) {
-    use ciphermill::media::captions::{Encoding, Format};
+    use ciphermill_captions::{Encoding, Format};
     let read = |index: usize| match &answer.sources[index] {
         Report::Read {
             format,

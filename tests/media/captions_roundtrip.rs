@@ -1,7 +1,7 @@
 //! Any track, written in any text format and read again, is the same track, within what the format
 //! carries: SRT puts word joiners into text that looks like markup.
 
-use ciphermill::media::captions::{
+use ciphermill_captions::{
     Align, Colour, Cue, Language, Line, Output, Place, Span, Style, Track, Vertical, parse, write,
 };
 use proptest::prelude::*;

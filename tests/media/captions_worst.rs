@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ciphermill::media::captions::{MOST_CUES, MOST_FILE_BYTES, Output, parse, write};
+use ciphermill_captions::{MOST_CUES, MOST_FILE_BYTES, Output, parse, write};
 
 const MIB: usize = 1 << 20;
 

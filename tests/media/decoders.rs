@@ -1,6 +1,7 @@
 //! Real decoders work inside the sandbox: ffmpeg and ffprobe, by every way that plaintext comes in.
 
 use crate::fences;
+use ciphermill_formats::FileType;
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::fences::{both, within};
 use ciphermill::media::sandbox::{
-    Form, Input, Memory, Outcome, Program, Protection, Sandbox, Settings, Stdin, Version,
-    arguments, check_version,
+    Input, Memory, Outcome, Program, Protection, Sandbox, Settings, Stdin, Version, arguments,
+    check_version,
 };
 
 pub const FFMPEG: &str = "/usr/bin/ffmpeg";
@@ -78,7 +79,7 @@ async fn by_memory(sandbox: &Sandbox, program: &str, name: &str, args: Vec<Strin
 
 /// The words for a clip in sealed memory, its form found by its first bytes.
 fn from_memory(name: &str, after: &str) -> Vec<String> {
-    let form = Form::sniff(&clip(name)).unwrap_or_else(|| panic!("{name} is nothing known"));
+    let form = FileType::sniff(&clip(name)).unwrap_or_else(|| panic!("{name} is nothing known"));
     let after = after.split_whitespace().map(str::to_owned);
     arguments(form, Input::Memory(3))
         .into_iter()

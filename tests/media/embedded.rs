@@ -2,14 +2,14 @@
 
 use crate::captioned as films;
 use crate::mp4;
+use ciphermill_formats::FileType;
 
 use crate::captioned::film;
 use crate::run::*;
-use ciphermill::media::captions::Style;
-use ciphermill::media::captions::helper::Answer;
+use ciphermill::media::caption_helper::Answer;
 use ciphermill::media::embedded::{Tool, gather, in_video, readable, take, take_gathered};
 use ciphermill::media::film::Subtitle;
-use ciphermill::media::sandbox::Form;
+use ciphermill_captions::Style;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mov_text_of_two_languages_keeps_texts_times_and_styles() {
@@ -29,7 +29,7 @@ async fn mov_text_of_two_languages_keeps_texts_times_and_styles() {
         assert_eq!(told(&english), told(&parsed(films::SRT)), "{name}");
         assert_eq!(english[0], parsed(films::SRT)[0]);
         let under = &english[1].lines[0][1];
-        let red = ciphermill::media::captions::Colour::Red;
+        let red = ciphermill_captions::Colour::Red;
         let expected = Style {
             underline: true,
             colour: Some(red),
@@ -72,9 +72,9 @@ fn check_matroska(answer: &Answer) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bitmap_track_costs_the_text_tracks_of_matroska_nothing() {
     let (sandbox, film) = (sandbox().await, film("text.mkv"));
-    let runs = matroska()
-        .into_iter()
-        .filter_map(|stream| take(Form::Matroska, FD, &stream).map(|run| (run, stream.language)));
+    let runs = matroska().into_iter().filter_map(|stream| {
+        take(FileType::Matroska, FD, &stream).map(|run| (run, stream.language))
+    });
     let runs: Vec<_> = runs.collect();
     assert_eq!(runs.len(), 3);
     check_matroska(&embedded(&sandbox, &film, runs).await);
@@ -83,7 +83,7 @@ async fn a_bitmap_track_costs_the_text_tracks_of_matroska_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tracks_gathered_in_one_run_are_the_same() {
     let (sandbox, film) = (sandbox().await, film("text.mkv"));
-    let (args, streams) = gather(Form::Matroska, FD, &matroska()).unwrap();
+    let (args, streams) = gather(FileType::Matroska, FD, &matroska()).unwrap();
     let gathered = tool(&sandbox, Tool::Ffmpeg, &args, &film).await;
     assert!(
         gathered.success() && gathered.stdout.len() < film.len() / 10,
@@ -206,15 +206,15 @@ fn three_hundred_streams_are_looked_at_and_unknown_ones_skipped() {
         (chosen.len(), &chosen[..3], chosen[119]),
         (120, &[0, 2, 5][..], 297)
     );
-    let (args, gathered) = gather(Form::Matroska, FD, &streams).unwrap();
+    let (args, gathered) = gather(FileType::Matroska, FD, &streams).unwrap();
     assert_eq!(
         (gathered.len(), gathered[59].index),
         (60, 59),
         "of text, with new places"
     );
     assert!(args.contains(&"0:s:295".to_owned()) && !args.contains(&"0:s:300".to_owned()));
-    assert_eq!(gather(Form::Mov, FD, &streams), None);
-    assert_eq!(gather(Form::Matroska, FD, &streams[..5]), None);
+    assert_eq!(gather(FileType::Mov, FD, &streams), None);
+    assert_eq!(gather(FileType::Matroska, FD, &streams[..5]), None);
 }
 
 /// Takes the times from every second picture of a transport stream.
@@ -249,15 +249,15 @@ async fn pictures_without_times_cost_a_picture_of_accuracy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_without_captions_has_none() {
     let (sandbox, film) = (sandbox().await, film("none.ts"));
-    let run = in_video(Form::MpegTs, FD, "h264").unwrap();
+    let run = in_video(FileType::MpegTs, FD, "h264").unwrap();
     let answer = embedded(&sandbox, &film, vec![(run, None)]).await;
     assert!(
         answer.tracks.iter().all(|track| track.cues == 0),
         "{answer:?}"
     );
-    let run = take(Form::MpegTs, FD, &stream(0, "subrip", "eng")).unwrap();
+    let run = take(FileType::MpegTs, FD, &stream(0, "subrip", "eng")).unwrap();
     let outcome = tool(&sandbox, run.tool, &run.args, &film).await;
     assert!(!outcome.success() && outcome.stdout.is_empty());
-    assert!(take(Form::MpegTs, FD, &stream(0, "dvb_subtitle", "eng")).is_none());
-    assert!(in_video(Form::MpegTs, FD, "rv40").is_none());
+    assert!(take(FileType::MpegTs, FD, &stream(0, "dvb_subtitle", "eng")).is_none());
+    assert!(in_video(FileType::MpegTs, FD, "rv40").is_none());
 }

@@ -2,17 +2,17 @@
 
 use crate::captioned as films;
 use crate::mp4;
+use ciphermill_formats::FileType;
 
 use crate::captioned::film;
 use crate::run::*;
-use ciphermill::media::captions::Output;
-use ciphermill::media::captions::helper::{Order, Report, Source};
-use ciphermill::media::captions::merge::Policy;
+use ciphermill::media::caption_helper::{Order, Report, Source};
 use ciphermill::media::embedded::{Run, in_video, take, take_gathered};
-use ciphermill::media::sandbox::Form;
+use ciphermill_captions::Output;
+use ciphermill_captions::merge::Policy;
 
 /// All runs that there are for films of this form.
-fn all_runs(form: Form) -> Vec<Run> {
+fn all_runs(form: FileType) -> Vec<Run> {
     let codecs = [
         "subrip", "mov_text", "webvtt", "ass", "eia_608", "wvtt", "stpp",
     ];
@@ -60,8 +60,8 @@ async fn playlists_in_place_of_a_film_open_nothing() {
             .output()
             .unwrap();
         assert!(!followed.stdout.is_empty(), "unfenced, it is followed");
-        assert_eq!(Form::sniff(list.as_bytes()), None);
-        for form in [Form::Mov, Form::Matroska, Form::MpegTs] {
+        assert_eq!(FileType::sniff(list.as_bytes()), None);
+        for form in [FileType::Mov, FileType::Matroska, FileType::MpegTs] {
             for run in all_runs(form) {
                 let outcome = tool(&sandbox, run.tool, &run.args, list.as_bytes()).await;
                 assert!(!outcome.success(), "{run:?} {outcome:?}");
@@ -185,12 +185,12 @@ async fn hostile_files_are_refused_one_by_one_and_the_last_good_one_is_read() {
     let dense = |language: &str| (source(Some(language)), dense.clone());
     let list = format!("{{\"packets\":[{}{{}}]}}", "{},".repeat(20 << 20));
     let samples = Source {
-        kind: ciphermill::media::captions::helper::Kind::WebVttSamples,
+        kind: ciphermill::media::caption_helper::Kind::WebVttSamples,
         embedded: true,
         ..source(None)
     };
     let closed = Source {
-        kind: ciphermill::media::captions::helper::Kind::ClosedCaptions,
+        kind: ciphermill::media::caption_helper::Kind::ClosedCaptions,
         embedded: true,
         ..source(None)
     };

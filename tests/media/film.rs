@@ -1,6 +1,7 @@
 //! The exact frames of films, by every way that plaintext comes in.
 
 use crate::films;
+use ciphermill_formats::FileType;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use crate::films::Truth;
 use crate::ways::{Sparse, WALL, full, probe, take, ways, within};
 use ciphermill::media::Tools;
 use ciphermill::media::film::{Facts, Film, Plaintext, Reading, Times};
-use ciphermill::media::sandbox::{Form, Protection, SharedRange};
+use ciphermill::media::sandbox::{Protection, SharedRange};
 
 /// Holds what is delivered against the truth; how it was read comes back.
 async fn exact(
@@ -190,7 +191,7 @@ async fn two_gibibytes_by_range_cost_few_bytes() {
     };
     let plaintext = Plaintext::Range(SharedRange::new(source));
     let film = Film {
-        form: Form::Mov,
+        form: FileType::Mov,
         plaintext,
     };
     let truth = Truth::of("long.mp4", 0);

@@ -1,6 +1,7 @@
 //! Films that are broken, hostile or too large, sources that fail, and colours.
 
 use crate::films;
+use ciphermill_formats::FileType;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use ciphermill::media::film::{
     Film, Frames, Kind, Limits, Opening, Plaintext, StreamSource, Times, frames,
 };
-use ciphermill::media::sandbox::{Form, RangeSource, SharedRange};
+use ciphermill::media::sandbox::{RangeSource, SharedRange};
 
 /// What is asked of a film that nobody has looked at: its facts, then its frames.
 async fn ask(film: &Film, limits: &Limits) -> (Vec<u8>, Frames) {
@@ -49,15 +50,20 @@ async fn broken_films_give_what_they_have_and_are_at_fault() {
         bytes
     };
     let cases = [
-        ("no index", Form::Mov, cut("base.mp4", 0.6), 0),
-        ("half of it", Form::Mov, cut("fast.mp4", 0.5), 5),
-        ("half of it", Form::Matroska, cut("base.mkv", 0.5), 5),
-        ("nothing", Form::Mov, Vec::new(), 0),
-        ("nothing", Form::MpegTs, Vec::new(), 0),
-        ("nothing", Form::Matroska, Vec::new(), 0),
-        ("noise", Form::Mov, noise("fast.mp4"), 0),
-        ("noise", Form::Matroska, noise("base.mkv"), 0),
-        ("another form", Form::Matroska, films::bytes("fast.mp4"), 0),
+        ("no index", FileType::Mov, cut("base.mp4", 0.6), 0),
+        ("half of it", FileType::Mov, cut("fast.mp4", 0.5), 5),
+        ("half of it", FileType::Matroska, cut("base.mkv", 0.5), 5),
+        ("nothing", FileType::Mov, Vec::new(), 0),
+        ("nothing", FileType::MpegTs, Vec::new(), 0),
+        ("nothing", FileType::Matroska, Vec::new(), 0),
+        ("noise", FileType::Mov, noise("fast.mp4"), 0),
+        ("noise", FileType::Matroska, noise("base.mkv"), 0),
+        (
+            "another form",
+            FileType::Matroska,
+            films::bytes("fast.mp4"),
+            0,
+        ),
     ];
     for (what, form, bytes, least) in cases {
         for plaintext in [in_memory(&bytes).await, by_range(&bytes), by_pipe(&bytes)] {
@@ -96,7 +102,7 @@ async fn broken_films_give_what_they_have_and_are_at_fault() {
 async fn limits_are_kept_and_named() {
     let bytes = films::bytes("base.mp4");
     let film = Film {
-        form: Form::Mov,
+        form: FileType::Mov,
         plaintext: in_memory(&bytes).await,
     };
     let usual = Limits::default();
@@ -139,7 +145,7 @@ async fn limits_are_kept_and_named() {
         .is_none()
     );
     let film = Film {
-        form: Form::Mov,
+        form: FileType::Mov,
         plaintext: by_range(&bytes),
     };
     let limits = Limits {
@@ -179,7 +185,7 @@ async fn a_source_that_fails_is_not_the_medias_fault() {
     ];
     for plaintext in gone {
         let film = Film {
-            form: Form::MpegTs,
+            form: FileType::MpegTs,
             plaintext,
         };
         let failure = ask(&film, &Limits::default()).await.1.failure.unwrap();
@@ -194,14 +200,14 @@ async fn many_streams_come_to_an_end_and_sound_has_no_frames() {
         ..Limits::default()
     };
     let film = Film {
-        form: Form::Matroska,
+        form: FileType::Matroska,
         plaintext: in_memory(&films::many_streams()).await,
     };
     let failure = ask(&film, &limits).await.1.failure.unwrap();
     assert!(failure.is_media(), "{failure:?}");
     films::make(films::folder(), "-i base.mp4 -vn -c:a flac sound.flac");
     let film = Film {
-        form: Form::Flac,
+        form: FileType::Flac,
         plaintext: in_memory(&films::bytes("sound.flac")).await,
     };
     let facts = probe(&full().await, &film, WALL).await.unwrap();
@@ -245,7 +251,7 @@ async fn colours_are_those_of_the_tagged_matrix_and_range() {
             &format!("{source} {scale} {tags} {coding}"),
         );
         let film = Film {
-            form: Form::Mov,
+            form: FileType::Mov,
             plaintext: in_memory(&films::bytes("colour.mp4")).await,
         };
         let facts = probe(&sandbox, &film, WALL).await.unwrap();
@@ -266,7 +272,7 @@ async fn a_large_film_with_many_references_fits_into_its_memory() {
     let turn = "-c copy -metadata:s:v rotate=90 -movflags +faststart";
     films::make(films::folder(), &format!("-i large.mp4 {turn} turned.mp4"));
     let film = Film {
-        form: Form::Mov,
+        form: FileType::Mov,
         plaintext: in_memory(&films::bytes("turned.mp4")).await,
     };
     let sandbox = full().await;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciphermill::keys::keyring::Keyring;
-use ciphermill::secret::Secret;
+use ciphermill_cipher::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::fences::launcher;
@@ -36,7 +36,7 @@ impl Desk {
     }
 
     pub fn key(&self) -> Key {
-        let bytes: [u8; 32] = ciphermill::secret::random_array().unwrap();
+        let bytes: [u8; 32] = ciphermill_cipher::secret::random_array().unwrap();
         let secret = Secret::new(bytes.to_vec());
         let wrapped = self.ring.wrap_key(&secret, &BTreeMap::new()).unwrap();
         Key {
@@ -59,7 +59,7 @@ impl Desk {
 
     /// Writes the bytes as openssl encrypts them, and gives the fields of an input.
     pub fn sealed(&self, name: &str, bytes: &[u8], key: &Key) -> Value {
-        let iv: [u8; 16] = ciphermill::secret::random_array().unwrap();
+        let iv: [u8; 16] = ciphermill_cipher::secret::random_array().unwrap();
         let sealed = openssl("-e", "-aes-256-cbc", &key.bytes, &iv, bytes);
         self.write(name, &sealed);
         json!({ "url": self.url(name), "encryption": { "mode": "aes-cbc-pkcs7",

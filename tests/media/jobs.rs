@@ -1,6 +1,6 @@
 //! Thumbnails, captions and artwork of whole jobs, from encrypted sources to encrypted companions.
 
-use ciphermill::media::captions;
+use ciphermill_captions as captions;
 use serde_json::{Value, json};
 
 use crate::captioned;

@@ -1,12 +1,13 @@
 //! What is too large for memory is read in ranges, and nothing else can be reached that way.
 
+use ciphermill_formats::FileType;
 use std::ops::Range;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ciphermill::media::sandbox::{
-    Form, Input, Limits, Outcome, Program, Protection, RangeSource, arguments,
+    Input, Limits, Outcome, Program, Protection, RangeSource, arguments,
 };
 
 use crate::decoders::{FFMPEG, clip, clips, words};
@@ -38,7 +39,7 @@ impl RangeSource for Counting {
 async fn ranged(source: &Counting, before: &str, limits: Limits) -> Outcome {
     let sandbox = within(Protection::Full).await;
     let mut args: Vec<String> = before.split_whitespace().map(str::to_owned).collect();
-    args.extend(arguments(Form::Mov, Input::Range));
+    args.extend(arguments(FileType::Mov, Input::Range));
     args.extend(
         "-frames:v 1 -c:v png -f image2pipe pipe:1"
             .split(' ')

@@ -1,15 +1,14 @@
 //! Tools and the helper in the sandbox, and what the tests ask of their answers.
 
 use crate::fences::launcher;
-use ciphermill::media::captions::helper::{Answer, Order, Source, read_answer};
-use ciphermill::media::captions::merge::Policy;
-use ciphermill::media::captions::{Cue, Output, parse};
+use ciphermill::media::caption_helper::{Answer, Order, Source, read_answer};
 use ciphermill::media::embedded::{MOST_OUTPUT_BYTES, Run, Tool, take};
 use ciphermill::media::film::Subtitle;
 use ciphermill::media::helper::{VERB, Work};
-use ciphermill::media::sandbox::{
-    Form, Input, Limits, Memory, Outcome, Program, Sandbox, Settings,
-};
+use ciphermill::media::sandbox::{Input, Limits, Memory, Outcome, Program, Sandbox, Settings};
+use ciphermill_captions::merge::Policy;
+use ciphermill_captions::{Cue, Output, parse};
+use ciphermill_formats::FileType;
 
 pub async fn sandbox() -> Sandbox {
     let settings = Settings::new(launcher());
@@ -110,8 +109,8 @@ pub fn stream(index: usize, codec: &str, language: &str) -> Subtitle {
 
 pub const FD: Input = Input::Memory(3);
 
-pub fn form(film: &[u8]) -> Form {
-    Form::sniff(film).unwrap()
+pub fn form(film: &[u8]) -> FileType {
+    FileType::sniff(film).unwrap()
 }
 
 /// Each stream in a run of its own.
@@ -148,7 +147,7 @@ pub fn cues(answer: &Answer, language: &str) -> Vec<Cue> {
 pub fn told(cues: &[Cue]) -> Vec<(u64, u64, String)> {
     let line = |line: &Vec<_>| {
         line.iter()
-            .map(|span: &ciphermill::media::captions::Span| span.text.as_str())
+            .map(|span: &ciphermill_captions::Span| span.text.as_str())
             .collect::<String>()
     };
     let text = |cue: &Cue| cue.lines.iter().map(line).collect::<Vec<_>>().join("|");

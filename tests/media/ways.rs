@@ -1,6 +1,7 @@
 //! Sandboxes, and films by every way that plaintext comes in.
 
 use crate::fences::launcher;
+use ciphermill_formats::{FileType, streams};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +11,8 @@ use bytes::Bytes;
 use ciphermill::media::Tools;
 use ciphermill::media::film::{
     Facts, Film, Frames, Limits, Opening, Plaintext, Reader, Result, StreamSource, Times, frames,
-    streams,
 };
-use ciphermill::media::sandbox::{
-    Form, Memory, Protection, RangeSource, Sandbox, Settings, SharedRange,
-};
+use ciphermill::media::sandbox::{Memory, Protection, RangeSource, Sandbox, Settings, SharedRange};
 
 use crate::films::Ppm;
 
@@ -103,7 +101,7 @@ pub fn by_pipe(bytes: &[u8]) -> Plaintext {
 
 /// Every way that a film can come in.
 pub async fn ways(bytes: &[u8]) -> Vec<Film> {
-    let form = Form::sniff(bytes).unwrap();
+    let form = FileType::sniff(bytes).unwrap();
     let mut ways = vec![in_memory(bytes).await, by_range(bytes)];
     if streams(&bytes[..bytes.len().min(64 << 10)], form) {
         ways.push(by_pipe(bytes));

@@ -7,7 +7,7 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use ciphermill::fault::{Class, Code};
 use ciphermill::keys::keyring::Keyring;
-use ciphermill::secret::Secret;
+use ciphermill_cipher::secret::Secret;
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 

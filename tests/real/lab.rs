@@ -12,7 +12,7 @@ use ciphermill::fault::{Code, Fault};
 use ciphermill::job::check;
 use ciphermill::keys::keyring::Keyring;
 use ciphermill::pipeline::{Attempt, Outcome, Pipeline, Progress};
-use ciphermill::secret::Secret;
+use ciphermill_cipher::secret::Secret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

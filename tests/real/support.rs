@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciphermill::aws::{self, Aws};
 use ciphermill::buffers::Pool;
-use ciphermill::cipher::cpu;
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::keys::Keys;
 use ciphermill::media::Media;
@@ -20,6 +19,7 @@ use ciphermill::plan::Limits;
 use ciphermill::settings::{self, Flags, Flavour, Settings};
 use ciphermill::store::Stores;
 use ciphermill::store::files::Access;
+use ciphermill_cipher::cpu;
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
@@ -219,7 +219,7 @@ pub fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 pub fn random(bytes: usize) -> Vec<u8> {
     let mut random = vec![0; bytes];
-    ciphermill::secret::fill_random(&mut random).expect("randomness");
+    ciphermill_cipher::secret::fill_random(&mut random).expect("randomness");
     random
 }
 

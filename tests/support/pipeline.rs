@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ciphermill::aws::Aws;
 use ciphermill::buffers::Pool;
-use ciphermill::cipher::cpu;
 use ciphermill::engine::Engine;
 use ciphermill::keys::Keys;
 use ciphermill::media::Media;
@@ -14,6 +13,7 @@ use ciphermill::plan::Limits;
 use ciphermill::settings::Settings;
 use ciphermill::store::Stores;
 use ciphermill::store::files::Access;
+use ciphermill_cipher::cpu;
 
 pub fn pipeline(settings: Settings, engine: Arc<dyn Engine>, keyring: PathBuf) -> Pipeline {
     let aws = Aws::default();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciphermill::keys::keyring::Keyring;
-use ciphermill::secret::Secret;
+use ciphermill_cipher::secret::Secret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use super::lab::{Card, Failed, Lab, Run, gcm, said};
 use crate::buffers::PartBuffer;
 use crate::checksum::Algorithm;
-use crate::cipher::{Encryptor, Mark, PartAt};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{Encrypted, Engine, Plaintext, Work};
+use ciphermill_cipher::{Encryptor, Mark, PartAt};
 
 /// Parts to cipher and buffers for the results, which are used again and again.
 pub struct Batch {

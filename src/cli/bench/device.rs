@@ -8,7 +8,6 @@ use super::lab::{
     Card, Failed, Lab, MIB, PART_BYTES, Run, bar, ctr, point, row, said, section, share_bytes,
 };
 use super::verdict::CardFound;
-use crate::cipher::offload::Text;
 use crate::engine::Work;
 use crate::engine::gpu::copies::{Copies, Way};
 use crate::engine::gpu::device::Device;
@@ -17,6 +16,7 @@ use crate::measure::Spread;
 use crate::measure::report::{Adapter, Bars, Beside, Chart, Lines, Row, Section, Series};
 use crate::measure::turns::{self, Turns};
 use crate::measure::words::bytes as spelt;
+use ciphermill_cipher::offload::Text;
 
 /// What an H200's instruction rate allows this kernel, by key size: computed, in GB/s.
 const H200_BOUNDS: [(usize, f64); 3] = [(128, 311.0), (192, 266.0), (256, 227.0)];

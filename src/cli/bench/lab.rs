@@ -5,16 +5,16 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::verdict::CardFound;
 use crate::buffers::{PartBuffer, Pool, Reservation};
-use crate::cipher::ctr::CounterStart;
-use crate::cipher::{Encryptor, Form, cpu};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{Plaintext, Work};
 use crate::fault::{Code, Fault, Result};
 use crate::measure::Spread;
 use crate::measure::report::{Adapter, Bar, Beside, Point, Row, Section};
 use crate::measure::turns::{Pace, Runner, Turns};
-use crate::secret::{Secret, random_array};
 use crate::settings::memory;
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret::{Secret, random_array};
+use ciphermill_cipher::{Encryptor, Form, cpu};
 
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;
@@ -164,7 +164,11 @@ pub fn ctr(bits: usize) -> Result<Arc<Encryptor>> {
 
 /// Counter mode on this kernel.
 pub fn of_kernel(kernel: &'static dyn cpu::Kernel, key: &Secret) -> Result<Encryptor> {
-    Encryptor::ctr(kernel, key, CounterStart::from_block([3; 16]))
+    Ok(Encryptor::ctr(
+        kernel,
+        key,
+        CounterStart::from_block([3; 16]),
+    )?)
 }
 
 /// The same for GCM.

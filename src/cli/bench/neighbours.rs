@@ -9,11 +9,11 @@ use rustls::{ContentType, ProtocolVersion, SupportedCipherSuite};
 
 use super::lab::{Failed, KIB, Lab, MIB, Run, bar, row, said, section};
 use crate::checksum::Algorithm;
-use crate::cipher::{Encryptor, Mark, PartAt, cpu};
 use crate::fault::Result;
 use crate::measure::report::{Bars, Chart, Section};
 use crate::measure::turns;
-use crate::secret::Secret;
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Mark, PartAt, cpu};
 
 const ABOUT: &str = "What one core does in a second of the work that comes with encryption, 1 MiB at a time out of the \
 caches, beside AES-GCM. CRC-64/NVME is the checksum of parts by default, SHA-256 the other choice. TLS is the sealing \

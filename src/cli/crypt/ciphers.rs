@@ -2,12 +2,12 @@
 
 use super::Options;
 use super::pieces::Reader;
-use crate::cipher::cobblestone::{HEADER_BYTES, Salt};
-use crate::cipher::ctr::CounterStart;
-use crate::cipher::{Decryptor, Encryptor, block, cpu, decrypt_failed};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Mode;
-use crate::secret::{self, Secret};
+use ciphermill_cipher::cobblestone::{HEADER_BYTES, Salt};
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret::{self, Secret};
+use ciphermill_cipher::{Decryptor, Encryptor, block, cpu};
 
 /// The cipher, and the IV if the user has to keep it.
 pub(super) fn encryptor(
@@ -33,11 +33,13 @@ pub(super) fn encryptor(
         Mode::AesCtr => Encryptor::ctr(
             kernel,
             key,
-            CounterStart::from_iv(&iv, options.ctr_start).map_err(|fault| fault.at("--iv"))?,
+            CounterStart::from_iv(&iv, options.ctr_start).map_err(|e| Fault::from(e).at("--iv"))?,
         )?,
-        Mode::AesCbcPkcs7 => {
-            Encryptor::cbc(kernel, key, block(&iv).map_err(|fault| fault.at("--iv"))?)?
-        }
+        Mode::AesCbcPkcs7 => Encryptor::cbc(
+            kernel,
+            key,
+            block(&iv).map_err(|e| Fault::from(e).at("--iv"))?,
+        )?,
         _ => Encryptor::gcm(kernel, key, gcm_iv(&iv)?)?,
     };
     Ok((encryptor, Some(iv)))
@@ -57,8 +59,8 @@ pub(super) async fn decryptor(
         let header = input
             .header::<HEADER_BYTES>()
             .await?
-            .ok_or_else(decrypt_failed)?;
-        return Decryptor::cobblestone(kernel, key, &header, context);
+            .ok_or(ciphermill_cipher::Error::DecryptFailed)?;
+        return Ok(Decryptor::cobblestone(kernel, key, &header, context)?);
     }
     let missing = || {
         Fault::new(
@@ -68,17 +70,19 @@ pub(super) async fn decryptor(
         .at("--iv")
     };
     let iv = iv.ok_or_else(missing)?;
-    match options.mode {
+    Ok(match options.mode {
         Mode::AesCtr => Decryptor::ctr(
             kernel,
             key,
-            CounterStart::from_iv(&iv, options.ctr_start).map_err(|fault| fault.at("--iv"))?,
+            CounterStart::from_iv(&iv, options.ctr_start).map_err(|e| Fault::from(e).at("--iv"))?,
         ),
-        Mode::AesCbcPkcs7 => {
-            Decryptor::cbc(kernel, key, block(&iv).map_err(|fault| fault.at("--iv"))?)
-        }
+        Mode::AesCbcPkcs7 => Decryptor::cbc(
+            kernel,
+            key,
+            block(&iv).map_err(|e| Fault::from(e).at("--iv"))?,
+        ),
         _ => Decryptor::gcm(kernel, key, gcm_iv(&iv)?),
-    }
+    }?)
 }
 
 fn refuse_iv(iv: Option<&[u8]>) -> Result<()> {

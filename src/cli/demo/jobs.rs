@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Demo, samples, verify};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, KeyRef, KeyringKey};
-use crate::secret::Secret;
+use ciphermill_cipher::secret::Secret;
 
 /// A job of the demo, and how its outputs are verified.
 pub(super) struct DemoJob {

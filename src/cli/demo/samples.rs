@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::fault::{Fault, Result};
-use crate::secret;
+use ciphermill_cipher::secret;
 
 /// Paths of the samples.
 pub(super) struct Samples {

@@ -18,6 +18,7 @@ use super::tile::Room;
 use super::{Failure, Item, Options, State, Verify, trust};
 use crate::engine::cpu::{Answer, CpuEngine};
 use crate::engine::{Encrypted, Engine, Work};
+use crate::fault::Fault;
 
 /// How long an idle device waits for more before it takes a small batch.
 const GATHER: Duration = Duration::from_micros(100);
@@ -244,7 +245,8 @@ fn answer(work: Work, text: &[u8]) -> Answer {
             done,
         } => {
             let opened = cipher.complete(at, &mut part, fill);
-            Answer::Opened(done, opened.map(|opened| (part, opened)))
+            let opened = opened.map(|opened| (part, opened));
+            Answer::Opened(done, opened.map_err(Fault::from))
         }
         // Never taken in the first place.
         Work::Hash { hash, done, .. } => Answer::Hashed(done, hash),

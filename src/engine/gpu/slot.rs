@@ -14,7 +14,7 @@ use wgpu::{BufferUsages as Usage, MapMode};
 use super::device::{Device, Transfer};
 use super::tile::{ALIGN_BYTES, ENTRY_BYTES, Room};
 use super::{Failure, Item};
-use crate::cipher::offload::TILE_BYTES;
+use ciphermill_cipher::offload::TILE_BYTES;
 
 /// Most keys of a batch, and the bytes of the longest one.
 const KEYS: usize = 1024;

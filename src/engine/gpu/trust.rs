@@ -9,9 +9,9 @@
 use zeroize::Zeroizing;
 
 use super::{Failure, Item, Lane, Verify};
-use crate::cipher::cpu::{self, CounterWidth};
-use crate::cipher::offload::{DeviceKey, Keystream, Offload, TILE_BYTES, Text};
-use crate::secret::{self, Secret};
+use ciphermill_cipher::cpu::{self, CounterWidth};
+use ciphermill_cipher::offload::{DeviceKey, Keystream, Offload, TILE_BYTES, Text};
+use ciphermill_cipher::secret::{self, Secret};
 
 /// Room that [`self_test`] needs.
 pub(super) const SELF_TEST_BYTES: usize = 4 * TILE_BYTES;

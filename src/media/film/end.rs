@@ -1,10 +1,11 @@
 //! Where a film ends that does not say so: all of it is read, nothing of it decoded, and when its
 //! last frame ends goes out. Fragments and recordings that were never finished are such films.
 
+use ciphermill_formats::FileType;
+
 use super::facts::Video;
 use super::run::{self, Task};
 use super::{Film, Limits, Result, Tools, sandbox};
-use sandbox::Form;
 
 /// In seconds, from the film's start; `None` when there is no frame.
 pub(super) async fn find(
@@ -40,7 +41,7 @@ pub(super) async fn find(
         .lines()
         .filter_map(|line| line.strip_prefix("out_time_us="));
     let last = times.next_back().and_then(|time| time.parse::<i64>().ok());
-    let shift = if film.form == Form::MpegTs {
+    let shift = if film.form == FileType::MpegTs {
         video.start_seconds
     } else {
         0.0

@@ -3,11 +3,12 @@
 //! The JSON tells what a hostile file says of itself: nothing in it is taken for granted, neither
 //! that it is there nor its type, its size or its count.
 
+use ciphermill_formats::FileType;
+
 use serde_json::Value;
 
 use super::run::{self, Task};
 use super::{Failure, Film, Kind, Limits, Result, Tools, sandbox};
-use sandbox::Form;
 
 const ENTRIES: &str = "stream=index,codec_type,codec_name,codec_tag_string,width,height,sample_aspect_ratio,\
     avg_frame_rate,start_time,duration,nb_frames,closed_captions,color_space\
@@ -172,7 +173,7 @@ pub async fn probe(tools: &Tools, film: &Film, limits: &Limits) -> Result<Facts>
 }
 
 /// Reads ffprobe's JSON; what is missing or wrong in it is taken as not said.
-fn read(value: &Value, form: Form) -> Facts {
+fn read(value: &Value, form: FileType) -> Facts {
     let none = Vec::new();
     let streams = value["streams"].as_array().unwrap_or(&none);
     let format = &value["format"];
@@ -202,7 +203,7 @@ fn read(value: &Value, form: Form) -> Facts {
     facts
 }
 
-fn video(stream: &Value, facts: &Facts, form: Form) -> Option<Video> {
+fn video(stream: &Value, facts: &Facts, form: FileType) -> Option<Video> {
     let side = |name: &str| {
         let pixels = stream[name]
             .as_u64()
@@ -219,7 +220,7 @@ fn video(stream: &Value, facts: &Facts, form: Form) -> Option<Video> {
         .map(|end| end - facts.start_seconds)
         .filter(|end| *end > 0.0);
     // Of fragments, ffprobe counts those that it came by.
-    let whole = form != Form::Mov || !stream["nb_frames"].is_null();
+    let whole = form != FileType::Mov || !stream["nb_frames"].is_null();
     let rate = stream["avg_frame_rate"]
         .as_str()
         .and_then(|text| ratio(text, '/'));

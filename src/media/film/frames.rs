@@ -4,6 +4,8 @@
 //! Either one child reads the film through, or one short child for each frame seeks to it. A child
 //! decodes with one thread: films are worked on side by side, and its memory is then known.
 
+use ciphermill_formats::FileType;
+
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
@@ -14,7 +16,6 @@ use super::graph::{self, Begin};
 use super::run::{self, Done, Task};
 use super::times::{Frame, Plan, Times};
 use super::{Failure, Film, Kind, Limits, Plaintext, Result, Tools, sandbox};
-use sandbox::Form;
 
 /// To seek to a frame costs about as much as to decode so many seconds: a child's start, and half
 /// the way between two key frames.
@@ -223,7 +224,7 @@ impl Work<'_> {
         let before = self.frames.frames.len();
         let wanted = single.wanted.first().map_or(0.0, |frame| frame.seconds);
         let back: &[f64] = match self.film.form {
-            Form::MpegTs => &BACK_SECONDS_WITHOUT_INDEX,
+            FileType::MpegTs => &BACK_SECONDS_WITHOUT_INDEX,
             _ => &BACK_SECONDS,
         };
         let places = back
@@ -316,7 +317,7 @@ impl Work<'_> {
     fn output(&self, plan: &Plan, begin: Begin) -> Vec<String> {
         // To ffmpeg a transport stream begins with the first frame that it takes from it.
         let shift = match self.film.form {
-            Form::MpegTs => self.video.start_seconds,
+            FileType::MpegTs => self.video.start_seconds,
             _ => 0.0,
         };
         let graph = graph::describe(self.video, plan, shift, begin);

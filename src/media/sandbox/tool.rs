@@ -5,36 +5,9 @@
 //! decoders that nobody has looked at for years. Here a container gets the decoders in common use; a
 //! picture gets the one that it needs.
 
-use super::{Failure, RANGE_URL, Result};
+use ciphermill_formats::FileType;
 
-/// What the first bytes say that it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// MP4, MOV, M4A and their fragments.
-    Mov,
-    /// Matroska and WebM.
-    Matroska,
-    /// MPEG transport stream.
-    MpegTs,
-    /// MP3, with or without a tag before it.
-    Mp3,
-    /// AAC in ADTS frames.
-    Adts,
-    /// FLAC.
-    Flac,
-    /// Ogg: Vorbis, Opus.
-    Ogg,
-    /// RIFF WAVE.
-    Wav,
-    /// JPEG.
-    Jpeg,
-    /// PNG.
-    Png,
-    /// WebP.
-    Webp,
-    /// GIF.
-    Gif,
-}
+use super::{Failure, RANGE_URL, Result};
 
 /// Decoders in common use in films and music.
 const COMMON: &str = "h264,hevc,vp8,vp9,libdav1d,av1,mpeg4,mpeg2video,mpeg1video,mjpeg,png,prores,\
@@ -42,54 +15,21 @@ const COMMON: &str = "h264,hevc,vp8,vp9,libdav1d,av1,mpeg4,mpeg2video,mpeg1video
     pcm_s24be,pcm_s32le,pcm_f32le,mov_text,srt,subrip,webvtt,ass,ssa,cc_dec,dvbsub,\
     libzvbi_teletextdec";
 
-impl Form {
-    /// Looks at the first bytes (564 are enough); `None` for everything that is not on the list,
-    /// playlists above all.
-    pub fn sniff(head: &[u8]) -> Option<Form> {
-        let at = |place: usize, bytes: &[u8]| {
-            head.get(place..)
-                .is_some_and(|rest| rest.starts_with(bytes))
-        };
-        let box_names: [&[u8]; 8] = [
-            b"ftyp", b"moov", b"moof", b"styp", b"sidx", b"mdat", b"free", b"wide",
-        ];
-        let frame = |mask: u8, bits: u8| {
-            at(0, b"\xff") && head.get(1).is_some_and(|byte| byte & mask == bits)
-        };
-        let signs = [
-            (box_names.iter().any(|name| at(4, name)), Form::Mov),
-            (at(0, b"\x1a\x45\xdf\xa3"), Form::Matroska),
-            (at(0, b"G") && at(188, b"G") && at(376, b"G"), Form::MpegTs),
-            (at(0, b"fLaC"), Form::Flac),
-            (at(0, b"OggS"), Form::Ogg),
-            (at(0, b"RIFF") && at(8, b"WAVE"), Form::Wav),
-            (at(0, b"\xff\xd8\xff"), Form::Jpeg),
-            (at(0, b"\x89PNG\r\n\x1a\n"), Form::Png),
-            (at(0, b"RIFF") && at(8, b"WEBP"), Form::Webp),
-            (at(0, b"GIF87a") || at(0, b"GIF89a"), Form::Gif),
-            // Sync bits and layer: 00 is ADTS, 01 layer III.
-            (frame(0xf6, 0xf0), Form::Adts),
-            (at(0, b"ID3") || frame(0xe6, 0xe2), Form::Mp3),
-        ];
-        signs.into_iter().find_map(|(is, form)| is.then_some(form))
-    }
-
-    /// The demuxer, and the decoders that it may be followed by.
-    fn demuxer(self) -> (&'static str, &'static str) {
-        match self {
-            Form::Mov => ("mov", COMMON),
-            Form::Matroska => ("matroska", COMMON),
-            Form::MpegTs => ("mpegts", COMMON),
-            Form::Mp3 => ("mp3", "mp3,mp3float,mjpeg,png"),
-            Form::Adts => ("aac", "aac"),
-            Form::Flac => ("flac", "flac,mjpeg,png"),
-            Form::Ogg => ("ogg", "vorbis,opus,libopus,flac,mjpeg,png"),
-            Form::Wav => ("wav", COMMON),
-            Form::Jpeg => ("jpeg_pipe", "mjpeg"),
-            Form::Png => ("png_pipe", "png"),
-            Form::Webp => ("webp_pipe", "webp,vp8"),
-            Form::Gif => ("gif", "gif"),
-        }
+/// The demuxer, and the decoders that it may be followed by.
+fn demuxer(file_type: FileType) -> (&'static str, &'static str) {
+    match file_type {
+        FileType::Mov => ("mov", COMMON),
+        FileType::Matroska => ("matroska", COMMON),
+        FileType::MpegTs => ("mpegts", COMMON),
+        FileType::Mp3 => ("mp3", "mp3,mp3float,mjpeg,png"),
+        FileType::Adts => ("aac", "aac"),
+        FileType::Flac => ("flac", "flac,mjpeg,png"),
+        FileType::Ogg => ("ogg", "vorbis,opus,libopus,flac,mjpeg,png"),
+        FileType::Wav => ("wav", COMMON),
+        FileType::Jpeg => ("jpeg_pipe", "mjpeg"),
+        FileType::Png => ("png_pipe", "png"),
+        FileType::Webp => ("webp_pipe", "webp,vp8"),
+        FileType::Gif => ("gif", "gif"),
     }
 }
 
@@ -105,14 +45,14 @@ pub enum Input {
 }
 
 /// The words before the outputs. `ffprobe` takes the same without `-nostdin` and `-threads`.
-pub fn arguments(form: Form, input: Input) -> Vec<String> {
+pub fn arguments(file_type: FileType, input: Input) -> Vec<String> {
     let (address, protocols) = match input {
         Input::Pipe => ("pipe:0".to_owned(), "pipe"),
         // Any file, but inside there is no other.
         Input::Memory(number) => (format!("/proc/self/fd/{number}"), "file"),
         Input::Range => (RANGE_URL.to_owned(), "http,tcp"),
     };
-    let (demuxer, decoders) = form.demuxer();
+    let (demuxer, decoders) = demuxer(file_type);
     let words = "-nostdin -hide_banner -loglevel error -threads 1 -protocol_whitelist";
     let words = words.split(' ').chain([
         protocols,
@@ -187,21 +127,6 @@ mod tests {
             "git-2020",
         ] {
             assert_eq!(check(old), None, "{old}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_on_the_list_is_nothing() {
-        for text in [
-            "#EXTM3U\n",
-            "ffconcat version 1.0",
-            "<svg",
-            "<?xml",
-            "",
-            "\u{feff}#EXTM3U",
-            "[Script Info]",
-        ] {
-            assert_eq!(Form::sniff(text.as_bytes()), None, "{text}");
         }
     }
 }

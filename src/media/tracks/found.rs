@@ -3,9 +3,9 @@
 use super::{MadeCaptions, MadeTrack};
 use crate::fault::Result;
 use crate::job::event::{CaptionSourceResult, CueFault};
-use crate::media::captions::helper::{Answer, Report};
-use crate::media::captions::{Encoding, Format};
+use crate::media::caption_helper::{Answer, Report};
 use crate::media::unreadable;
+use ciphermill_captions::{Encoding, Format};
 
 /// The answer in the words of a result.
 pub(super) fn told(

@@ -14,7 +14,6 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
 use crate::buffers::Reservation;
-use crate::cipher::{Decryptor, Form, PartAt};
 use crate::engine::{self, Engine};
 use crate::fault::{Code, Fault, Result};
 use crate::media::Plaintext;
@@ -22,9 +21,10 @@ use crate::media::film::{Opening, Reader, StreamSource};
 use crate::media::sandbox::{Memory, RangeSource, SharedRange, Unsealed};
 use crate::plan::Plan;
 use crate::source::Source;
+use ciphermill_cipher::{Decryptor, Form, PartAt};
 
 /// Pieces begin and end at multiples of this, so that every mode can open them.
-const STEP_BYTES: u64 = crate::cipher::cobblestone::CHUNK_BYTES as u64;
+const STEP_BYTES: u64 = ciphermill_cipher::cobblestone::CHUNK_BYTES as u64;
 
 /// Bytes that wait in a pipe for their reader.
 const PIPE_BYTES: usize = 256 << 10;

@@ -6,16 +6,16 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 
-use super::super::{Begun, Pipeline};
 use super::is_its_own;
 use crate::buffers::Reservation;
-use crate::cipher::{Form, Mark, PartAt};
 use crate::engine;
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Input, Job};
 use crate::keys::DataKey;
+use crate::pipeline::{Begun, Pipeline};
 use crate::plan::form;
 use crate::source::Source;
+use ciphermill_cipher::{Form, Mark, PartAt};
 
 /// The inputs of a job's companions, in the order of [`Job::beside_inputs`].
 pub(in crate::pipeline) struct Inputs(Vec<Result<Source>>);

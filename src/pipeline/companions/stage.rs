@@ -7,13 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
 
-use super::super::prepare::key_use;
-use super::super::stage::{StagedOutput, named};
-use super::super::{Begun, Pipeline};
 use super::{Made, Object, is_its_own};
 use crate::buffers::{PartBuffer, Reservation};
 use crate::checksum::{Algorithm, Checksum};
-use crate::cipher::{Encryptor, Form, Mark, PartAt};
 use crate::engine::{self, Plaintext};
 use crate::fault::{Fault, Result};
 use crate::job::check::ParsedJob;
@@ -21,10 +17,14 @@ use crate::job::companions::Family;
 use crate::job::event::{About, CompanionResult};
 use crate::job::{IfExists, Job, Output};
 use crate::ledger::{CompanionEntry, OutputEntry};
+use crate::pipeline::prepare::key_use;
+use crate::pipeline::stage::{StagedOutput, named};
+use crate::pipeline::{Begun, Pipeline};
 use crate::plan::{admit, reuse, staged_alone};
 use crate::report;
 use crate::sink::label::Label;
 use crate::store::PartPlace;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 
 /// Companions that are begun, or published, at once.
 const AT_ONCE: usize = 8;

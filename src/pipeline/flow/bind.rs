@@ -7,11 +7,11 @@ use futures_util::stream::TryStreamExt;
 use super::{Flow, Moving, Parts, Ready, Sealing, Step};
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
-use crate::cipher::{Mark, PartAt};
 use crate::engine::{self, Encrypted};
 use crate::fault::Result;
 use crate::pipeline::stage::Staged;
 use crate::store::PartPlace;
+use ciphermill_cipher::{Mark, PartAt};
 
 /// Takes encrypted parts in order: continues CBC chains, folds GCM sums and appends the tag, and
 /// gives every part its place in its object.

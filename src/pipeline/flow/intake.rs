@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::{Flow, Moving, Parts, Step};
 use crate::buffers::PartBuffer;
-use crate::cipher::decrypt::Opened;
-use crate::cipher::{Decryptor, Mark};
 use crate::engine::{self, Engine, Plaintext};
 use crate::fault::{Code, Fault, Result};
 use crate::pipeline::companions::Tap;
+use ciphermill_cipher::decrypt::Opened;
+use ciphermill_cipher::{Decryptor, Mark};
 
 /// Takes decrypted parts in order: folds their tags, hashes their plaintext, and keeps the last
 /// part back until the whole is verified.
@@ -75,7 +75,7 @@ impl Intake {
         if at.last {
             self.decryptor
                 .verify(self.folded, opened.tag)
-                .map_err(|fault| fault.at("/input"))?;
+                .map_err(|e| Fault::from(e).at("/input"))?;
             self.check_promises()?;
             if let Some(tap) = self.tap.take() {
                 tap.finish();

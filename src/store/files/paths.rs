@@ -97,7 +97,7 @@ impl Place {
             let message = format!("{} is there and is no file", self.shown());
             return Err(Fault::new(Code::InvalidValue, message));
         }
-        let random: [u8; 8] = crate::secret::random_array()?;
+        let random: [u8; 8] = ciphermill_cipher::secret::random_array()?;
         let stem = stem(name.to_string_lossy().into_owned());
         let temporary = format!(".{stem}.{}.part", hex::encode(random));
         let flags =

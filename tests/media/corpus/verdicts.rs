@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use ciphermill::media::captions;
+use ciphermill_captions as captions;
 use serde_json::{Value, json};
 
 use super::ran::{Case, Held, LIMIT_SECONDS, Place, Ran, run};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::spelling;
 use super::Spot;
 use crate::fault::Code;
+use crate::job::check::spelling;
 
 /// Field names under which people put plaintext keys.
 const PLAINTEXT_NAMES: [&str; 10] = [

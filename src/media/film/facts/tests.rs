@@ -28,7 +28,7 @@ fn the_default_video_is_taken_and_covers_never() {
          "tags": {"language": "deu", "title": " Lang\u{7}er Titel "}},
         {"index": 5, "codec_type": "subtitle"}
     ], "format": {"start_time": "1.0", "duration": 9.25}});
-    let facts = read(&value, Form::Matroska);
+    let facts = read(&value, FileType::Matroska);
     let video = facts.video.as_ref().unwrap();
     assert_eq!((video.stream, video.codec.as_str()), (3, "vp9"));
     assert_eq!((video.start_seconds, video.end_seconds), (0.5, Some(9.0)));
@@ -48,7 +48,7 @@ fn a_tag_tells_the_end_where_the_stream_does_not() {
         "start_time": "0.023", "tags": {"DURATION": "01:00:08.023000000"}}],
         "format": {"start_time": "0.023", "duration": "9999"}});
     assert_eq!(
-        read(&value, Form::Matroska).video.unwrap().end_seconds,
+        read(&value, FileType::Matroska).video.unwrap().end_seconds,
         Some(3608.0)
     );
 }
@@ -57,14 +57,14 @@ fn a_tag_tells_the_end_where_the_stream_does_not() {
 fn fragments_have_no_end_that_can_be_trusted() {
     let mut value = json!({"streams": [{"index": 0, "codec_type": "video", "width": 2, "height": 2,
         "duration": "2.0"}], "format": {"duration": "2.0"}});
-    assert_eq!(read(&value, Form::Mov).video.unwrap().end_seconds, None);
+    assert_eq!(read(&value, FileType::Mov).video.unwrap().end_seconds, None);
     assert_eq!(
-        read(&value, Form::MpegTs).video.unwrap().end_seconds,
+        read(&value, FileType::MpegTs).video.unwrap().end_seconds,
         Some(2.0)
     );
     value["streams"][0]["nb_frames"] = json!("50");
     assert_eq!(
-        read(&value, Form::Mov).video.unwrap().end_seconds,
+        read(&value, FileType::Mov).video.unwrap().end_seconds,
         Some(2.0)
     );
 }
@@ -104,7 +104,7 @@ fn ten_thousand_streams_are_cut_down() {
         .map(stream)
         .chain((5000..10_000).map(cover))
         .collect();
-    let facts = read(&json!({ "streams": streams }), Form::Matroska);
+    let facts = read(&json!({ "streams": streams }), FileType::Matroska);
     assert_eq!((facts.subtitles.len(), facts.pictures.len()), (300, 32));
     assert_eq!(facts.subtitles[299].codec.len(), 32);
 }
@@ -114,7 +114,7 @@ fn nonsense_is_not_said() {
     for wrong in ["NaN", "-inf", "1e300", "", "N/A", "-5"] {
         let value = json!({"streams": [], "format": {"duration": wrong}});
         assert_eq!(
-            read(&value, Form::Matroska).duration_seconds,
+            read(&value, FileType::Matroska).duration_seconds,
             None,
             "{wrong}"
         );
@@ -132,7 +132,7 @@ fn nonsense_is_not_said() {
     ] {
         let value =
             json!({"streams": [{"index": 0, "codec_type": "video", "width": wrong, "height": 2}]});
-        assert_eq!(read(&value, Form::Matroska).video, None, "{wrong}");
+        assert_eq!(read(&value, FileType::Matroska).video, None, "{wrong}");
     }
     assert_eq!(clock("1:2"), None);
     assert_eq!(clock("nan:0:0"), None);
@@ -184,7 +184,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_json_is_read(value in any_json()) {
-        let facts = read(&value, Form::Matroska);
+        let facts = read(&value, FileType::Matroska);
         prop_assert!(facts.start_seconds.is_finite());
         prop_assert!(facts.duration_seconds.is_none_or(|duration| duration > 0.0));
         if let Some(video) = facts.video {

@@ -7,9 +7,9 @@ use lofty::config::WriteOptions;
 use lofty::picture::{MimeType, Picture};
 use lofty::tag::{Tag, TagExt, TagType};
 
-use super::super::tests::{colours, encoded, ffmpeg, order, records};
-use super::super::{ImageForm, Record, Source};
 use super::*;
+use crate::media::pictures::tests::{colours, encoded, ffmpeg, order, records};
+use crate::media::pictures::{ImageForm, Record, Source};
 
 const SOUND: [&str; 6] = [
     "-f",

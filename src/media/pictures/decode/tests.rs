@@ -3,8 +3,8 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
 
-use super::super::tests::{FORMS, encoded, ffmpeg};
 use super::*;
+use crate::media::pictures::tests::{FORMS, encoded, ffmpeg};
 
 mod broken;
 

@@ -8,9 +8,9 @@ use image::{ImageEncoder, Rgba, RgbaImage};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand_core::Rng;
 
-use super::super::super::tests::{FORMS, colours, encoded, ffmpeg};
-use super::super::*;
 use super::{bounds, cmyk_jpeg, corners, exif, four_corners, riff, vp8x};
+use crate::media::pictures::decode::*;
+use crate::media::pictures::tests::{FORMS, colours, encoded, ffmpeg};
 
 /// The checksum at the end of a PNG chunk.
 fn crc(bytes: &[u8]) -> [u8; 4] {

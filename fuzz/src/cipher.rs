@@ -1,1 +1,0 @@
-../../src/cipher.rs

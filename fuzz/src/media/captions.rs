@@ -1,1 +1,0 @@
-../../../src/media/captions.rs
