@@ -14,6 +14,7 @@ pub mod choose;
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod inline;
 mod lanes;
 mod meter;
 mod start;

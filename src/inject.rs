@@ -9,7 +9,7 @@ use std::fmt;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Result};
 
 /// Where a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +103,23 @@ impl Injection {
             after: Some(wait.boxed()),
             ..self
         }
+    }
+
+    /// Does this to a call whose work is `work`. Cutting and slowing down a read is the wrapper's
+    /// own to do: here such a call is refused, or just made.
+    pub async fn apply<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if let Some(before) = self.before {
+            before.await;
+        }
+        let result = match self.act {
+            Act::Work | Act::Trickle { .. } => work.await,
+            Act::Refuse(fault) | Act::Truncate { fault, .. } => Err(fault),
+            Act::LoseAnswer(fault) => work.await.and(Err(fault)),
+        };
+        if let Some(after) = self.after {
+            after.await;
+        }
+        result
     }
 }
 

@@ -1,15 +1,20 @@
 //! Keys: a key reference comes in, a data key goes out.
 //!
-//! Two services unwrap data keys: [`kms`] (AWS KMS and what speaks its protocol) and [`keyring`],
-//! the embedded default. Key bytes leave this room only as [`Secret`]; wrapped forms are public and
-//! go into results and object metadata. This room never sees an object's bytes.
+//! Behind one trait, [`KeySource`], stand the services of a worker ([`Keys`]: [`kms`], which is AWS
+//! KMS and what speaks its protocol, and [`keyring`], the embedded default) and doubles for tests:
+//! [`fixed`] keys, and [`faulty`], which lets any source fail. Key bytes leave this module only as
+//! [`Secret`]; wrapped forms are public and go into results and object metadata. This module never
+//! sees an object's bytes.
 
+pub mod faulty;
+pub mod fixed;
 pub mod keyring;
 pub mod kms;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::OnceCell;
 
 use self::keyring::Keyring;
@@ -28,7 +33,22 @@ pub struct DataKey {
     pub generated: Option<Base64>,
 }
 
-/// All key services.
+/// Where data keys come from.
+pub trait KeySource: Send + Sync {
+    /// Unwraps, or makes, the key that `reference` names. Faults name the place below `pointer`, the
+    /// JSON pointer of the reference in its job.
+    fn fetch<'a>(
+        &'a self,
+        reference: &'a KeyRef,
+        pointer: &'a str,
+    ) -> BoxFuture<'a, Result<DataKey>>;
+
+    /// Whether the source answers at all, asked without any job's key: after a job could not reach
+    /// it.
+    fn reachable(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// The key services of a worker: KMS and a keyring.
 pub struct Keys {
     kms: Kms,
     keyring_file: PathBuf,
@@ -45,8 +65,7 @@ impl Keys {
         }
     }
 
-    /// Unwraps, or makes, the key that `reference` names. Faults name the place below `pointer`.
-    pub async fn fetch(&self, reference: &KeyRef, pointer: &str) -> Result<DataKey> {
+    async fn data_key(&self, reference: &KeyRef, pointer: &str) -> Result<DataKey> {
         let fetched = match reference {
             KeyRef::Kms(key) => self.kms.unwrap(key).await.map(|secret| (secret, None)),
             KeyRef::Keyring(key) => {
@@ -70,15 +89,25 @@ impl Keys {
         })
     }
 
-    /// Whether the key service of the worker's own region answers at all.
-    pub async fn reachable(&self) -> Result<()> {
-        self.kms.reachable().await
-    }
-
     async fn keyring(&self) -> Result<&Keyring> {
         self.keyring
             .get_or_try_init(async || Keyring::open(&self.keyring_file))
             .await
+    }
+}
+
+impl KeySource for Keys {
+    fn fetch<'a>(
+        &'a self,
+        reference: &'a KeyRef,
+        pointer: &'a str,
+    ) -> BoxFuture<'a, Result<DataKey>> {
+        self.data_key(reference, pointer).boxed()
+    }
+
+    /// Asks the KMS of the worker's own region.
+    fn reachable(&self) -> BoxFuture<'_, Result<()>> {
+        self.kms.reachable().boxed()
     }
 }
 

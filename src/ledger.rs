@@ -160,12 +160,10 @@ impl Entry {
         self.digest == other.digest && self.attempt == other.attempt
     }
 
-    /// Whether it was written less than `time` ago.
-    pub fn is_younger_than(&self, time: Duration) -> bool {
+    /// Whether its attempt began less than `time` before `now`.
+    pub fn is_younger_than(&self, time: Duration, now: SystemTime) -> bool {
         let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(self.begun);
-        SystemTime::now()
-            .duration_since(begun)
-            .is_ok_and(|age| age < time)
+        now.duration_since(begun).is_ok_and(|age| age < time)
     }
 
     /// Refuses what would let a given IV meet a second plaintext.

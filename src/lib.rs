@@ -2,7 +2,7 @@
 //!
 //! A job message comes in from [`queue`], is checked by [`job`] and run by [`worker`] through
 //! [`pipeline`]; each module says in its first lines what comes in, what goes out and what it never
-//! does. A module may import those it is made of, never those that use it: `tests/tidy.rs` has the
+//! does. A module may import those it is made of, never those that use it: `tests/tidy/` has the
 //! table. What is pure and useful alone is a crate: `ciphermill-cipher`, `ciphermill-captions`,
 //! `ciphermill-formats`.
 //!
@@ -30,6 +30,7 @@ pub mod worker;
 pub mod aws;
 pub mod buffers;
 pub mod checksum;
+pub mod clock;
 pub mod fault;
 pub mod inject;
 pub mod measure;

@@ -10,28 +10,30 @@ mod companions;
 mod flow;
 mod prepare;
 mod recall;
+mod remember;
 mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::companions::Inputs;
 use self::flow::Flow;
 use self::prepare::BesideKeys;
 use self::recall::{Recalled, Remains};
-use self::stage::{Staged, StagedOutput};
+use self::stage::Staged;
 use crate::buffers::{Pool, Reservation};
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::fault::{Code, Fault, Result};
+use crate::job::IfExists;
 use crate::job::check::ParsedJob;
 use crate::job::event::{CaptionSourceResult, CompanionResult, EventData, OutputResult};
-use crate::job::{IfExists, Job};
-use crate::keys::Keys;
-use crate::ledger::{Entry, Ledger};
+use crate::keys::KeySource;
 use crate::media::Media;
 use crate::observe;
 use crate::plan::{self, Limits, Plan};
@@ -46,7 +48,7 @@ pub struct Pipeline {
     /// Where objects are.
     pub stores: Stores,
     /// Where keys come from.
-    pub keys: Keys,
+    pub keys: Arc<dyn KeySource>,
     /// What ciphers.
     pub engine: Arc<dyn Engine>,
     /// How AES is computed.
@@ -55,6 +57,8 @@ pub struct Pipeline {
     pub pool: Arc<Pool>,
     /// What makes thumbnails, captions and artwork.
     pub media: Media,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// Part sizes and the budget.
     pub limits: Limits,
     /// What producers may ask for.
@@ -137,6 +141,7 @@ impl Pipeline {
         let stopped = stopped(attempt);
         tokio::pin!(stopped);
         let recalled = tokio::select! {
+            biased;
             recalled = self.recall(attempt) => recalled?,
             fault = &mut stopped => return Err(fault),
         };
@@ -151,10 +156,12 @@ impl Pipeline {
             Recalled::Unfinished(remains) => *remains,
         };
         let mut begun = tokio::select! {
+            biased;
             begun = self.begin(attempt, recalled) => begun?,
             fault = &mut stopped => return Err(fault),
         };
         let moved = tokio::select! {
+            biased;
             moved = self.transfer(attempt, &mut begun) => moved,
             fault = &mut stopped => Err(fault),
         };
@@ -300,78 +307,6 @@ impl Pipeline {
         let outputs: Result<Vec<_>> = join_all(results).await.into_iter().collect();
         Ok((outputs?, companions))
     }
-
-    async fn check_ours(&self, parsed: &ParsedJob, staged: &Staged) -> Result<()> {
-        match self.is_ours(parsed, staged).await? {
-            true => Ok(()),
-            false => {
-                let message = "another attempt at this job is under way";
-                Err(Fault::new(Code::Superseded, message))
-            }
-        }
-    }
-
-    /// Whether the ledger still speaks of this attempt. A broker that lost us gives the job to
-    /// another worker, whose attempt replaces ours.
-    async fn is_ours(&self, parsed: &ParsedJob, staged: &Staged) -> Result<bool> {
-        let entry = self.ledger(&parsed.job).read().await?;
-        Ok(entry.is_some_and(|entry| entry.is_same_attempt(&staged.entry)))
-    }
-
-    /// Aborts what was staged, and forgets the job. An IV of the caller's is never forgotten, nor is
-    /// an output that is visible, or may be.
-    async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
-        let companions = staged.companions.iter_mut().map(|c| &mut c.staged);
-        let all = staged.outputs.iter_mut().chain(companions);
-        let aborts = join_all(all.map(StagedOutput::abort)).await;
-        let left = aborts.contains(&false);
-        let companions = staged.companions.iter().map(|c| &c.staged);
-        let mut visible = staged.outputs.iter().chain(companions);
-        let visible = visible.any(StagedOutput::may_be_published) || !staged.entry.ours.is_empty();
-        if !plan.ledger || visible || left || staged.midway {
-            return;
-        }
-        let forgotten = async {
-            if !self.is_ours(parsed, staged).await? {
-                return Ok(());
-            }
-            if !staged.entry.given_iv {
-                return self.ledger(&parsed.job).remove().await;
-            }
-            let mut entry = staged.entry.clone();
-            entry.outputs.clear();
-            entry.companions.clear();
-            self.ledger(&parsed.job).write(&entry).await
-        };
-        if let Err(fault) = forgotten.await {
-            tracing::warn!(code = fault.code.as_str(), detail = %fault.message, "a ledger entry was left behind");
-        }
-    }
-
-    /// The result goes into the ledger last. If that fails, the next delivery finds the outputs by
-    /// their labels, or their inodes.
-    async fn remember_result(
-        &self,
-        parsed: &ParsedJob,
-        plan: &Plan,
-        staged: &Staged,
-        data: &EventData,
-    ) {
-        if !plan.ledger {
-            return;
-        }
-        let entry = Entry {
-            result: Some(Box::new(data.clone())),
-            ..staged.entry.clone()
-        };
-        if let Err(fault) = self.ledger(&parsed.job).write(&entry).await {
-            tracing::warn!(code = fault.code.as_str(), detail = %fault.message, "the result was not remembered");
-        }
-    }
-
-    fn ledger(&self, job: &Job) -> Ledger {
-        Ledger::of(job, &self.worker.ledger_prefix, &self.stores)
-    }
 }
 
 /// Waits until the attempt must end: it is cancelled, or its deadline passes.
@@ -386,6 +321,7 @@ async fn stopped(attempt: &Attempt<'_>) -> Fault {
         }
     };
     tokio::select! {
+        biased;
         () = attempt.cancel.cancelled() => Fault::new(Code::Stopping, "the attempt was stopped"),
         seconds = deadline => {
             let message = format!("the job did not end within {seconds} seconds");

@@ -1,10 +1,13 @@
 //! Report: an outcome comes in, the event that tells of it goes out. No other room formats results.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::checksum;
+use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::job::event::{
     ChecksumResult, Event, EventData, FaultReport, InputResult, ObjectVersion, OutputResult,
@@ -17,12 +20,14 @@ use crate::sink::label::Label;
 use crate::store::{Facts, Version};
 
 /// Who reports about which attempt.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     /// The `source` of the events: names the worker.
     pub worker: String,
     /// From 1.
     pub attempt: u32,
+    /// Where the time of events comes from.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What one output's transfer gave, besides what the store says.
@@ -166,7 +171,14 @@ pub fn event(
             uuid::Uuid::new_v4().simple()
         ),
     };
-    Event::new(state, Some(&job.id), id, &context.worker, now(), data)
+    Event::new(
+        state,
+        Some(&job.id),
+        id,
+        &context.worker,
+        time_of(context),
+        data,
+    )
 }
 
 /// The end of a job that failed.
@@ -192,11 +204,18 @@ pub fn rejected(
         ..EventData::default()
     };
     let id = terminal_id(job_id, State::Failed, digest);
-    Event::new(State::Failed, job_id, id, &context.worker, now(), data)
+    Event::new(
+        State::Failed,
+        job_id,
+        id,
+        &context.worker,
+        time_of(context),
+        data,
+    )
 }
 
-fn now() -> String {
-    OffsetDateTime::now_utc()
+fn time_of(context: &Context) -> String {
+    OffsetDateTime::from(context.clock.now())
         .format(&Rfc3339)
         .unwrap_or_default()
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
@@ -204,7 +205,7 @@ impl Drop for Sink {
         {
             let (store, url) = (Arc::clone(&self.store), self.url.clone());
             let work = async move { abort(store.as_ref(), &url, &upload).await };
-            ABORTS.spawn_on(work, &runtime);
+            ABORTS.spawn_on(work.in_current_span(), &runtime);
         }
     }
 }

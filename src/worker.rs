@@ -132,6 +132,7 @@ impl Shared {
                 worker.queue.release(slot).await;
                 drop(permit);
                 tokio::select! {
+                    biased;
                     () = self.ending() => return Ok(()),
                     () = self.gate.opened() => continue,
                 }
@@ -154,6 +155,7 @@ impl Shared {
     /// Waits until no more jobs are to be taken.
     async fn ending(&self) {
         tokio::select! {
+            biased;
             () = self.worker.stop.cancelled() => {}
             () = self.enough.cancelled() => {}
         }

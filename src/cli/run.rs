@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{read_input, show, start};
 use crate::fault::{Code, Fault, Result};
@@ -83,6 +84,7 @@ async fn one(
     let context = Context {
         worker: "/ciphermill/run".into(),
         attempt: 1,
+        clock: Arc::clone(&pipeline.clock),
     };
     let parsed = match check::parse(bytes) {
         Ok(parsed) => parsed,
@@ -122,6 +124,7 @@ async fn attempt(
         cancel,
         progress: Arc::clone(&progress),
     };
+    let span = tracing::error_span!("job", id = parsed.job.id, attempt = 1);
     let bar = show::bar(name, json);
     let watch = async {
         loop {
@@ -132,7 +135,7 @@ async fn attempt(
         }
     };
     let result = tokio::select! {
-        result = pipeline.run(&attempt) => result,
+        result = pipeline.run(&attempt).instrument(span) => result,
         never = watch => never,
     };
     bar.finish_and_clear();

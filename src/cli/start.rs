@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::Aws;
 use crate::buffers::Pool;
+use crate::clock::SystemClock;
 use crate::engine::{self, Choice, Engine, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::keys::Keys;
@@ -87,14 +88,15 @@ pub fn pipeline(settings: &Settings, access: Access) -> Result<Arc<Pipeline>> {
     let kernel = kernel(settings)?;
     Ok(Arc::new(Pipeline {
         stores: Stores::open(aws.clone(), settings.s3, access),
-        keys: Keys::new(
+        keys: Arc::new(Keys::new(
             aws,
             settings.worker.allow_kms_keys.clone(),
             settings.keyring.file.clone(),
-        ),
+        )),
         engine: engine(settings, kernel)?,
         kernel,
         media: Media::new(settings.media.clone()),
+        clock: Arc::new(SystemClock),
         pool: Pool::new(settings.worker.budget_bytes),
         limits: Limits::from_settings(settings),
         worker: settings.worker.clone(),

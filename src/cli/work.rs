@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::start;
+use crate::clock::SystemClock;
 use crate::fault::{Code, Fault, Result};
 use crate::job::JobDigest;
 use crate::job::check;
@@ -205,6 +206,7 @@ async fn sweep(settings: Settings, name: String, stop: CancellationToken) {
         let context = Context {
             worker: name.clone(),
             attempt: 0,
+            clock: Arc::new(SystemClock),
         };
         let text = format!("the broker gave the message up ({})", message.reason);
         let fault = Fault::new(Code::AttemptsExhausted, text);

@@ -21,7 +21,12 @@ pub fn start(json: bool, level: &str) {
         .with_ansi(std::io::stderr().is_terminal());
     // A second call (in tests) keeps the first subscriber.
     let _ = if json {
-        lines.json().flatten_event(true).finish().try_init()
+        lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .finish()
+            .try_init()
     } else {
         lines.finish().try_init()
     };

@@ -20,6 +20,7 @@ use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use self::bind::Bind;
 use self::intake::Intake;
@@ -214,7 +215,7 @@ impl Flow {
 async fn spawn<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let task = AbortOnDropHandle::new(tokio::spawn(work));
+    let task = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
     task.await
         .map_err(|e| Fault::new(Code::Internal, format!("a transfer task failed: {e}")))?
 }

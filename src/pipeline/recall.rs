@@ -175,7 +175,7 @@ impl Pipeline {
     fn refuse_rival(&self, entry: &Entry) -> Result<()> {
         if entry.given_iv
             || entry.result.is_some()
-            || !entry.is_younger_than(self.worker.reap_after)
+            || !entry.is_younger_than(self.worker.reap_after, self.clock.now())
         {
             return Ok(());
         }

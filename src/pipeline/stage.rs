@@ -2,21 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::Pipeline;
 use super::companions::StagedCompanion;
 use super::prepare::Prepared;
 use super::recall::{Kept, Published};
+use super::remember;
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Checksum};
 use crate::fault::{Code, Fault, Result};
 use crate::job::check::ParsedJob;
 use crate::job::event::OutputResult;
 use crate::job::{self, IfExists, Output};
-use crate::ledger::{self, Entry, OutputEntry};
+use crate::ledger::{self, Entry};
 use crate::plan::{Plan, staged_alone};
 use crate::report::{self, Made};
 use crate::sink::label::Label;
@@ -89,7 +90,13 @@ impl Pipeline {
                 label.clone_from(&done.label);
             }
         }
-        let entry = entry(parsed, source, &prepared, (attempt, &kept));
+        let entry = remember::entry(
+            parsed,
+            source,
+            &prepared,
+            (attempt, &kept),
+            self.clock.now(),
+        );
         if plan.ledger {
             self.ledger(job).write(&entry).await?;
         }
@@ -215,38 +222,6 @@ pub(super) fn named(fault: Fault, pointer: &str) -> Fault {
         _ => "/url",
     };
     fault.at(format!("{pointer}{field}"))
-}
-
-/// What is remembered of this attempt, before its uploads have begun.
-fn entry(
-    parsed: &ParsedJob,
-    source: &Source,
-    prepared: &Prepared,
-    (attempt, kept): (&str, &Kept),
-) -> Entry {
-    let outputs = prepared
-        .outputs
-        .iter()
-        .zip(&parsed.job.outputs)
-        .zip(&kept.outputs);
-    let outputs = outputs.map(|(((_, label), output), done)| OutputEntry {
-        url: output.url.to_string(),
-        upload: done.as_ref().and_then(|done| done.upload.clone()),
-        label: label.clone(),
-    });
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    Entry {
-        job_id: parsed.job.id.clone(),
-        digest: parsed.digest.to_string(),
-        given_iv: parsed.job.gives_iv(),
-        begun: now.as_secs(),
-        source: source.facts().version.clone(),
-        outputs: outputs.collect(),
-        attempt: attempt.to_owned(),
-        companions: Vec::new(),
-        ours: kept.companions.clone(),
-        result: None,
-    }
 }
 
 impl StagedOutput {

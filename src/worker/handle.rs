@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Shared;
 use super::tell::Teller;
@@ -35,6 +37,7 @@ impl Shared {
         let context = Context {
             worker: self.worker.name.clone(),
             attempt: delivery.attempt,
+            clock: Arc::clone(&self.worker.pipeline.clock),
         };
         let lease = delivery
             .lease
@@ -52,30 +55,44 @@ impl Shared {
                     faults: vec![fault],
                 })
             });
-        let (settlement, outcome, job_id) = match parsed {
-            Err(rejection) => {
-                let settlement = self.reject(&teller, &rejection).await;
-                (settlement, "rejected", rejection.job_id)
-            }
-            Ok(parsed) => {
-                let settlement = self.work(&teller, &parsed).await;
-                let outcome = match settlement {
-                    Settlement::Done => "succeeded",
-                    Settlement::Dead => "failed",
-                    Settlement::Retry => "retried",
-                    Settlement::Return => "returned",
-                };
-                (settlement, outcome, Some(parsed.job.id))
-            }
+        let job_id = match &parsed {
+            Ok(parsed) => Some(parsed.job.id.clone()),
+            Err(rejection) => rejection.job_id.clone(),
         };
+        let job_id = job_id.as_deref().unwrap_or("-");
+        // Every line below carries it; at the level of an error, so that no filter takes it away.
+        let span = tracing::error_span!("job", id = job_id, attempt = delivery.attempt);
+        let ended = self.end_of(&teller, &parsed).instrument(span.clone());
+        let (settlement, outcome) = ended.await;
         observe::job_ended(outcome, started.elapsed().as_secs_f64());
         if settlement == Settlement::Return {
             // Else the broker would hand the job straight back to this slot, and count it again.
             self.worker.queue.release(slot).await;
         }
-        self.settle(delivery, settlement, job_id.as_deref().unwrap_or("-"))
-            .await;
+        let settled = self.settle(delivery, settlement, job_id);
+        settled.instrument(span).await;
         matches!(settlement, Settlement::Done | Settlement::Dead)
+    }
+
+    /// Works on a job, or refuses its message: how the delivery is to be settled, and its name in
+    /// metrics.
+    async fn end_of(
+        &self,
+        teller: &Teller<'_>,
+        parsed: &Result<ParsedJob, Rejection>,
+    ) -> (Settlement, &'static str) {
+        let parsed = match parsed {
+            Err(rejection) => return (self.reject(teller, rejection).await, "rejected"),
+            Ok(parsed) => parsed,
+        };
+        let settlement = self.work(teller, parsed).await;
+        let outcome = match settlement {
+            Settlement::Done => "succeeded",
+            Settlement::Dead => "failed",
+            Settlement::Retry => "retried",
+            Settlement::Return => "returned",
+        };
+        (settlement, outcome)
     }
 
     async fn reject(&self, teller: &Teller<'_>, rejection: &Rejection) -> Settlement {
@@ -186,6 +203,7 @@ impl Shared {
         let run = AssertUnwindSafe(self.worker.pipeline.run(&attempt)).catch_unwind();
         tokio::pin!(run);
         let result = tokio::select! {
+            biased;
             result = &mut run => result,
             never = self.tell_progress(teller, parsed, &progress) => match never {},
             () = teller.lost() => {
@@ -314,10 +332,11 @@ impl Shared {
     /// Waits; `false` when the worker stops, the lease would run out first, or the delivery is lost.
     async fn pause(&self, time: Duration, teller: &Teller<'_>) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(time) => true,
+            biased;
             () = self.worker.stop.cancelled() => false,
-            () = teller.lease_ends() => false,
             () = teller.lost() => false,
+            () = teller.lease_ends() => false,
+            () = tokio::time::sleep(time) => true,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! result that is older than the set time belongs to a job that crashed its worker and was purged
 //! from the queue.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,7 @@ pub async fn run(pipeline: &Pipeline, stop: &CancellationToken) {
             }
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
@@ -48,7 +49,7 @@ pub async fn reap(pipeline: &Pipeline, bucket: &str) -> Result<usize> {
     let store = pipeline.stores.s3();
     let mut aborted = 0;
     for listed in ledger::list(store.as_ref(), bucket, &pipeline.worker.ledger_prefix).await? {
-        if is_old(&listed, pipeline.worker.reap_after) && is_entry(&listed.url) {
+        if is_old(&listed, pipeline) && is_entry(&listed.url) {
             match reap_entry(pipeline, listed.url.clone()).await {
                 Ok(gone) => aborted += gone,
                 // One bad entry must not keep the others from being looked at.
@@ -65,7 +66,8 @@ pub async fn reap(pipeline: &Pipeline, bucket: &str) -> Result<usize> {
 async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     let ledger = Ledger::at(url, pipeline.stores.s3().clone());
     // A fresh attempt may have written it since it was listed.
-    let old = |entry: &Entry| !entry.is_younger_than(pipeline.worker.reap_after);
+    let old =
+        |entry: &Entry| !entry.is_younger_than(pipeline.worker.reap_after, pipeline.clock.now());
     let Some(mut entry) = ledger.read().await?.filter(old) else {
         return Ok(0);
     };
@@ -100,10 +102,9 @@ async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     Ok(aborted)
 }
 
-fn is_old(listed: &Listed, reap_after: Duration) -> bool {
-    SystemTime::now()
-        .duration_since(listed.modified)
-        .is_ok_and(|age| age > reap_after)
+fn is_old(listed: &Listed, pipeline: &Pipeline) -> bool {
+    let age = pipeline.clock.now().duration_since(listed.modified);
+    age.is_ok_and(|age| age > pipeline.worker.reap_after)
 }
 
 fn is_entry(url: &ObjectUrl) -> bool {

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciphermill::aws::{self, Aws};
 use ciphermill::buffers::Pool;
+use ciphermill::clock::SystemClock;
 use ciphermill::engine::cpu::CpuEngine;
 use ciphermill::keys::Keys;
 use ciphermill::media::Media;
@@ -150,9 +151,10 @@ pub async fn pipeline(options: &Options, dir: &std::path::Path) -> Pipeline {
             options.store.settings(),
             Access::Below(dir.into()),
         ),
-        keys: Keys::new(kms, options.allow_kms.clone(), dir.join("ring")),
+        keys: Arc::new(Keys::new(kms, options.allow_kms.clone(), dir.join("ring"))),
         engine: Arc::new(CpuEngine::start(options.threads, false).expect("threads")),
         kernel: cpu::best(),
+        clock: Arc::new(SystemClock),
         pool: Pool::new(options.budget_bytes),
         limits: Limits {
             part_bytes: options.part_bytes as u64,

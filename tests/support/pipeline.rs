@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ciphermill::aws::Aws;
 use ciphermill::buffers::Pool;
+use ciphermill::clock::SystemClock;
 use ciphermill::engine::Engine;
 use ciphermill::keys::Keys;
 use ciphermill::media::Media;
@@ -20,9 +21,10 @@ pub fn pipeline(settings: Settings, engine: Arc<dyn Engine>, keyring: PathBuf) -
     let limits = Limits::from_settings(&settings);
     Pipeline {
         stores: Stores::open(aws.clone(), settings.s3, Access::Anywhere),
-        keys: Keys::new(aws, None, keyring),
+        keys: Arc::new(Keys::new(aws, None, keyring)),
         engine,
         kernel: cpu::best(),
+        clock: Arc::new(SystemClock),
         pool: Pool::new(settings.worker.budget_bytes),
         limits,
         media: Media::new(settings.media),

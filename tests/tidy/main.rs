@@ -4,69 +4,9 @@
 //! Which crate may use which is Cargo's to check; the table below is about the modules of the root
 //! package.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod imports;
 
-/// Which modules of `src/` a module may import. Data goes from `job` to `report`; a module may know
-/// what it is made of, never who uses it.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("fault", &[]),
-    ("checksum", &[]),
-    ("measure", &[]),
-    ("observe", &[]),
-    ("clock", &[]),
-    ("inject", &["fault"]),
-    ("settings", &["fault"]),
-    ("buffers", &["fault"]),
-    ("aws", &[]),
-    ("job", &["fault"]),
-    ("queue", &["fault", "inject", "settings"]),
-    (
-        "store",
-        &[
-            "aws", "buffers", "checksum", "clock", "fault", "inject", "job", "settings",
-        ],
-    ),
-    ("keys", &["aws", "fault", "inject", "job"]),
-    ("plan", &["buffers", "fault", "job", "settings", "store"]),
-    ("source", &["buffers", "fault", "job", "observe", "store"]),
-    ("media", &["fault", "job", "settings"]),
-    ("engine", &["buffers", "checksum", "fault", "observe"]),
-    (
-        "sink",
-        &["buffers", "checksum", "fault", "job", "observe", "store"],
-    ),
-    (
-        "ledger",
-        &["checksum", "clock", "fault", "job", "sink", "store"],
-    ),
-    (
-        "report",
-        &["checksum", "clock", "fault", "job", "sink", "store"],
-    ),
-    (
-        "pipeline",
-        &[
-            "buffers", "checksum", "clock", "engine", "fault", "job", "keys", "ledger", "media",
-            "observe", "plan", "report", "settings", "sink", "source", "store",
-        ],
-    ),
-    (
-        "worker",
-        &[
-            "clock", "fault", "job", "ledger", "observe", "pipeline", "queue", "report", "sink",
-            "store",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "aws", "buffers", "checksum", "clock", "engine", "fault", "job", "keys", "measure",
-            "media", "observe", "pipeline", "plan", "queue", "report", "settings", "sink", "store",
-            "worker",
-        ],
-    ),
-];
+use std::path::{Path, PathBuf};
 
 /// The source of every package: its folder, and whether it does no I/O.
 const PACKAGES: &[(&str, bool)] = &[
@@ -137,119 +77,6 @@ fn code(text: &str) -> String {
 fn is_test_file(path: &Path) -> bool {
     path.components()
         .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
-}
-
-#[test]
-fn modules_import_only_what_they_may() {
-    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
-    let mut wrong = Vec::new();
-    for (path, text) in sources("src") {
-        let module = module(&path);
-        if matches!(module.as_str(), "main" | "lib") || is_test_file(&path) {
-            continue;
-        }
-        let may = allowed
-            .get(module.as_str())
-            .unwrap_or_else(|| panic!("{module} is not in the table"));
-        wrong.extend(
-            imports(&code(&text))
-                .into_iter()
-                .filter(|used| *used != module && !may.contains(&used.as_str()))
-                .map(|used| format!("{} imports {used}", path.display())),
-        );
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// What a text names right after `crate::`, each name of a group in braces by itself.
-fn imports(code: &str) -> Vec<String> {
-    let name = |text: &str| {
-        let name = text
-            .trim_start()
-            .chars()
-            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_');
-        name.collect::<String>()
-    };
-    let mut found = Vec::new();
-    for after in code.split("crate::").skip(1) {
-        match after.strip_prefix('{') {
-            None => found.push(name(after)),
-            Some(group) => {
-                let (mut depth, mut start) = (0, 0);
-                for (place, c) in group.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => {
-                            found.push(name(&group[start..place]));
-                            break;
-                        }
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => {
-                            found.push(name(&group[start..place]));
-                            start = place + 1;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-    found.retain(|name| !name.is_empty() && name != "self");
-    found
-}
-
-/// A path of two `super` may leave its module without naming it: the table would not see it.
-#[test]
-fn nothing_is_imported_past_its_module() {
-    for (path, text) in packages() {
-        assert!(
-            !code(&text).contains("super::super"),
-            "{} imports by super::super: name the module",
-            path.display()
-        );
-    }
-}
-
-#[test]
-fn the_checks_see_every_spelling() {
-    let grouped = "use crate::{fault::{Code, Fault}, store, self};";
-    assert_eq!(imports(grouped), ["fault", "store"]);
-    assert_eq!(imports("pub(in crate::job::check) fn"), ["job"]);
-    for start in [
-        "fn a() {",
-        "pub fn a() {",
-        "pub(in crate::job) async fn a() {",
-        "pub(crate) const unsafe fn a() {",
-        "unsafe fn a() {",
-        "pub unsafe extern \"C\" fn a() {",
-    ] {
-        let lines = ["    ", "    ", "    "].map(|indent| indent.to_owned());
-        let lines = [
-            lines[0].clone() + start,
-            lines[1].clone() + "    b();",
-            lines[2].clone() + "}",
-        ];
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        assert_eq!(functions(&lines), [(0, 3)], "{start}");
-    }
-}
-
-/// The table itself has no circle: otherwise it would allow anything.
-#[test]
-fn imports_never_lead_back() {
-    let mut seen: Vec<&str> = Vec::new();
-    let mut left: Vec<_> = MAY_IMPORT.to_vec();
-    while !left.is_empty() {
-        let (ready, waiting): (Vec<_>, Vec<_>) = left
-            .iter()
-            .partition(|(_, may)| may.iter().all(|module| seen.contains(module)));
-        assert!(
-            !ready.is_empty(),
-            "these modules import each other: {waiting:?}"
-        );
-        seen.extend(ready.iter().map(|(module, _)| *module));
-        left = waiting;
-    }
 }
 
 /// Every file of every test program.
@@ -330,6 +157,22 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
         ));
     }
     found
+}
+
+#[test]
+fn every_spelling_of_a_function_is_seen() {
+    for start in [
+        "fn a() {",
+        "pub fn a() {",
+        "pub(in crate::job) async fn a() {",
+        "pub(crate) const unsafe fn a() {",
+        "unsafe fn a() {",
+        "pub unsafe extern \"C\" fn a() {",
+    ] {
+        let start = format!("    {start}");
+        let lines = [start.as_str(), "        b();", "    }"];
+        assert_eq!(functions(&lines), [(0, 3)], "{start}");
+    }
 }
 
 #[test]
