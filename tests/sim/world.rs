@@ -1,0 +1,291 @@
+//! The world of one run: a store, a broker, keys, a clock, sources, and the workers in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use ciphermill::buffers::Pool;
+use ciphermill::checksum::Algorithm;
+use ciphermill::clock::{Clock, VirtualClock};
+use ciphermill::engine::inline::InlineEngine;
+use ciphermill::inject::Call;
+use ciphermill::keys::KeySource;
+use ciphermill::keys::faulty::FaultyKeys;
+use ciphermill::keys::fixed::FixedKeys;
+use ciphermill::media::Media;
+use ciphermill::pipeline::Pipeline;
+use ciphermill::plan::Limits;
+use ciphermill::queue::Queue;
+use ciphermill::queue::faulty::FaultyQueue;
+use ciphermill::queue::memory::{Broker, JOBS, Rules};
+use ciphermill::settings::{Flags, Settings};
+use ciphermill::store::faulty::FaultyStore;
+use ciphermill::store::memory::{Abilities, MemoryStore};
+use ciphermill::store::{NewObject, Store, Stores};
+use ciphermill::worker::Worker;
+use ciphermill_cipher::cpu;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::jobs::{self, IN, OUT};
+use crate::process::Process;
+use crate::schedule::{PART_BYTES, Schedule, What};
+
+const MIB: usize = 1 << 20;
+
+/// Attempts of a job before its failure is final.
+const MAX_ATTEMPTS: u32 = 10;
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One version of a source.
+#[derive(Clone)]
+pub struct SourceVersion {
+    pub plain: Vec<u8>,
+}
+
+/// Everything of one run.
+pub struct World {
+    pub schedule: Schedule,
+    pub store: Arc<MemoryStore>,
+    pub broker: Broker,
+    pub keys: Arc<FixedKeys>,
+    pub clock: Arc<VirtualClock>,
+    pub settings: Settings,
+    /// Takes no new jobs once cancelled: for all workers.
+    pub stop: CancellationToken,
+    begun: Instant,
+    sources: Mutex<BTreeMap<usize, Vec<SourceVersion>>>,
+    processes: Mutex<Vec<Arc<Process>>>,
+    running: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    log: Mutex<Log>,
+}
+
+/// What happened.
+struct Log {
+    calls: u64,
+    hash: DefaultHasher,
+    /// Lines for people, where they are wanted.
+    lines: Option<String>,
+    violations: Vec<String>,
+}
+
+impl World {
+    pub fn new(schedule: &Schedule, traced: bool) -> Arc<World> {
+        let base = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let clock = Arc::new(VirtualClock::new(base));
+        let abilities = match schedule.garage {
+            true => Abilities::garage(),
+            false => Abilities::aws(),
+        };
+        let time: Arc<dyn Clock> = clock.clone();
+        let store = Arc::new(MemoryStore::new(abilities, time));
+        store.create_bucket(IN);
+        store.create_bucket(OUT);
+        let keys = jobs::keys(schedule).into_iter();
+        let keys = keys.fold(FixedKeys::new(schedule.seed), |keys, (name, bytes)| {
+            keys.with(name.as_bytes(), &bytes)
+        });
+        let text = format!(
+            "[worker]\nallow_buckets = [\"{IN}\", \"{OUT}\"]\nmax_attempts = {MAX_ATTEMPTS}"
+        );
+        let settings = Settings::from_parts(&text, &BTreeMap::new(), &Flags::default());
+        Arc::new(World {
+            schedule: schedule.clone(),
+            store,
+            broker: Broker::new(Rules {
+                delivery_limit: 200,
+                ..Rules::default()
+            }),
+            keys: Arc::new(keys),
+            clock,
+            settings: settings.expect("good settings"),
+            stop: CancellationToken::new(),
+            begun: Instant::now(),
+            sources: Mutex::default(),
+            processes: Mutex::default(),
+            running: Mutex::default(),
+            log: Mutex::new(Log {
+                calls: 0,
+                hash: DefaultHasher::new(),
+                lines: traced.then(String::new),
+                violations: Vec::new(),
+            }),
+        })
+    }
+
+    /// Counts a call; what the schedule says about it.
+    pub fn note_call(&self, process: &str, call: &Call) -> Option<What> {
+        let number = {
+            let mut log = lock(&self.log);
+            log.calls += 1;
+            log.calls
+        };
+        let steps = self.schedule.steps.iter();
+        let what = steps.filter(|step| step.call == number).map(|step| step.what).next();
+        let told = what.map(|what| format!(" <- {what:?}")).unwrap_or_default();
+        let (operation, target) = (call.operation, &call.target);
+        self.note(&format!("#{number} {process}: {operation} {target}{told}"));
+        what
+    }
+
+    /// Adds a line to what happened.
+    pub fn note(&self, what: &str) {
+        let at = self.begun.elapsed();
+        let mut log = lock(&self.log);
+        (at, what).hash(&mut log.hash);
+        if let Some(lines) = &mut log.lines {
+            writeln!(lines, "{:>12.3} {what}", at.as_secs_f64()).expect("a string takes it");
+        }
+    }
+
+    /// Something happened that must not.
+    pub fn violation(&self, what: String) {
+        self.note(&format!("VIOLATION: {what}"));
+        lock(&self.log).violations.push(what);
+    }
+
+    /// Everything that must not have happened, a hash of all that happened, and its lines.
+    pub fn result(&self) -> crate::Ran {
+        let log = lock(&self.log);
+        crate::Ran {
+            violations: log.violations.clone(),
+            hash: log.hash.finish(),
+            calls: log.calls,
+            lines: log.lines.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The versions of a job's source so far.
+    pub fn versions(&self, job: usize) -> Vec<SourceVersion> {
+        lock(&self.sources).get(&job).cloned().unwrap_or_default()
+    }
+
+    /// Writes the next version of a job's source, as another program would.
+    pub fn overwrite(&self, number: usize) {
+        let Some(job) = self.schedule.jobs.iter().find(|job| job.number == number) else {
+            return;
+        };
+        let version = self.versions(number).len();
+        let plain = jobs::plaintext(job, version);
+        let mut sources = lock(&self.sources);
+        sources.entry(number).or_default().push(SourceVersion { plain });
+        drop(sources);
+        self.note(&format!("source {number} has version {version}"));
+        let body = jobs::stored(job, version);
+        let checksum = Algorithm::Crc64Nvme.of(&body);
+        let (url, new) = (jobs::source_url(job), NewObject::plain());
+        let put = self.store.put(&url, &new, body.into(), &checksum);
+        let put = futures_util::FutureExt::now_or_never(put);
+        put.expect("memory never waits").expect("a source");
+    }
+
+    /// A pipeline of its own, over stores and keys as this process reaches them; all of them where
+    /// there is no process.
+    pub fn pipeline(&self, process: Option<&Arc<Process>>) -> Arc<Pipeline> {
+        let (mut store, mut keys): (Arc<dyn Store>, Arc<dyn KeySource>) =
+            (self.store.clone(), self.keys.clone());
+        if let Some(process) = process {
+            store = Arc::new(FaultyStore::new(store, process.clone()));
+            keys = Arc::new(FaultyKeys::new(keys, process.clone()));
+        }
+        let settings = &self.settings;
+        let budget_bytes = 64 * MIB;
+        Arc::new(Pipeline {
+            stores: Stores::new(store.clone(), store),
+            keys,
+            engine: Arc::new(InlineEngine::default()),
+            kernel: cpu::best(),
+            pool: Pool::new(budget_bytes),
+            media: Media::new(settings.media.clone()),
+            clock: self.clock.clone(),
+            limits: Limits {
+                part_bytes: PART_BYTES as u64,
+                parts_in_flight: 3,
+                slots: self.schedule.slots,
+                budget_bytes,
+                ..Limits::from_settings(settings)
+            },
+            worker: settings.worker.clone(),
+            files: false,
+        })
+    }
+
+    /// The process of this name.
+    pub fn process(&self, name: &str) -> Option<Arc<Process>> {
+        let processes = lock(&self.processes);
+        processes.iter().find(|process| process.name == name).cloned()
+    }
+
+    /// Starts a worker process.
+    pub fn start_worker(self: &Arc<World>) {
+        let number = lock(&self.processes).len() + 1;
+        let process = Process::new(Arc::clone(self), format!("worker-{number}"));
+        self.note(&format!("{} starts", process.name));
+        let queue = self.broker.connect(self.schedule.slots);
+        let connection = queue.connection();
+        let queue: Arc<dyn Queue> = Arc::new(FaultyQueue::new(queue, process.clone()));
+        let worker = Worker {
+            pipeline: self.pipeline(Some(&process)),
+            queue,
+            slots: self.schedule.slots,
+            max_attempts: MAX_ATTEMPTS,
+            max_jobs: None,
+            name: process.name.clone(),
+            stop: self.stop.clone(),
+            abort: CancellationToken::new(),
+        };
+        let (world, name) = (Arc::clone(self), process.name.clone());
+        let tasks = tokio::spawn(async move {
+            if let Err(fault) = worker.run().await {
+                world.violation(format!("{name} ended: {fault}"));
+            }
+        });
+        process.holds(connection, tasks.abort_handle());
+        lock(&self.processes).push(process);
+        lock(&self.running).push(tasks);
+    }
+
+    /// Waits until every worker has ended.
+    pub async fn workers_ended(&self) {
+        loop {
+            let Some(next) = lock(&self.running).pop() else {
+                return;
+            };
+            let ended = next.await;
+            if ended.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
+                self.violation(format!("a worker panicked: {ended:?}"));
+            }
+        }
+    }
+
+    /// Submits every job at its times, and waits until nothing is left to do. False: it took too
+    /// long.
+    pub async fn run_jobs(&self, limit: Duration) -> bool {
+        let mut submissions: Vec<_> = self.schedule.jobs.iter().collect();
+        let mut times = Vec::new();
+        for job in submissions.drain(..) {
+            times.extend(job.submitted_ms.iter().map(|ms| (*ms, job)));
+        }
+        times.sort_by_key(|(ms, job)| (*ms, job.number));
+        for (ms, job) in times {
+            tokio::time::sleep_until(self.begun + Duration::from_millis(ms)).await;
+            self.note(&format!("{} is submitted", jobs::id(job)));
+            let body = jobs::message(job).to_string();
+            let sent = self.broker.send(JOBS, &jobs::id(job), body.into());
+            sent.expect("the queue is there");
+        }
+        let end = Instant::now() + limit;
+        while self.broker.length(JOBS) > 0 {
+            if Instant::now() > end {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        true
+    }
+}
