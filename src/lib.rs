@@ -30,6 +30,7 @@ pub mod worker;
 pub mod aws;
 pub mod buffers;
 pub mod checksum;
+pub mod clock;
 pub mod fault;
 pub mod inject;
 pub mod measure;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("checksum", &[]),
+    ("clock", &[]),
     ("measure", &[]),
     ("observe", &[]),
     ("inject", &["fault"]),
@@ -23,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "store",
         &[
-            "aws", "buffers", "checksum", "fault", "inject", "job", "secret", "settings",
+            "aws", "buffers", "checksum", "clock", "fault", "inject", "job", "secret", "settings",
         ],
     ),
     (
