@@ -280,7 +280,7 @@ impl Store for MemoryStore {
     }
 
     fn keeps_if_absent<'a>(&'a self, _: &'a ObjectUrl) -> BoxFuture<'a, Result<bool>> {
-        async move { Ok(self.abilities.conditional_put) }.boxed()
+        async move { Ok(self.abilities.if_absent_put) }.boxed()
     }
 
     fn reachable(&self) -> BoxFuture<'_, Result<()>> {

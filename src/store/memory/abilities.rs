@@ -4,10 +4,14 @@
 /// What a store can do, and how it does what each store does in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// Keeps `If-None-Match` and `If-Match` on PUT; otherwise it answers 200 and replaces.
-    pub conditional_put: bool,
-    /// Keeps them on Complete; otherwise it ignores them.
-    pub conditional_complete: bool,
+    /// Keeps `If-None-Match` on PUT; otherwise it answers 200 and replaces.
+    pub if_absent_put: bool,
+    /// Keeps `If-Match` on PUT; otherwise it answers 200 and replaces.
+    pub if_match_put: bool,
+    /// Keeps `If-None-Match` on Complete; otherwise it ignores it.
+    pub if_absent_complete: bool,
+    /// Keeps `If-Match` on Complete; otherwise it ignores it.
+    pub if_match_complete: bool,
     /// Completing an upload again that was completed answers 200 and does nothing; otherwise the
     /// upload is gone.
     pub repeats_complete: bool,
@@ -27,12 +31,37 @@ pub struct Abilities {
     pub tags: bool,
 }
 
+/// Which conditions one operation keeps.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) if_absent: bool,
+    pub(super) if_match: bool,
+}
+
 impl Abilities {
-    /// Amazon S3.
+    /// Conditions that a PUT keeps.
+    pub(super) fn of_put(&self) -> Kept {
+        Kept {
+            if_absent: self.if_absent_put,
+            if_match: self.if_match_put,
+        }
+    }
+
+    /// Conditions that a Complete keeps.
+    pub(super) fn of_complete(&self) -> Kept {
+        Kept {
+            if_absent: self.if_absent_complete,
+            if_match: self.if_match_complete,
+        }
+    }
+
+    /// Amazon S3, by its documents. No test here has met it.
     pub fn aws() -> Abilities {
         Abilities {
-            conditional_put: true,
-            conditional_complete: true,
+            if_absent_put: true,
+            if_match_put: true,
+            if_absent_complete: true,
+            if_match_complete: true,
             repeats_complete: true,
             writes_end_uploads: false,
             lists_parts: true,
@@ -43,11 +72,21 @@ impl Abilities {
         }
     }
 
+    /// The AWS double of the tests, which ignores `If-Match` on Complete.
+    pub fn aws_double() -> Abilities {
+        Abilities {
+            if_match_complete: false,
+            ..Abilities::aws()
+        }
+    }
+
     /// Garage 2.
     pub fn garage() -> Abilities {
         Abilities {
-            conditional_put: false,
-            conditional_complete: false,
+            if_absent_put: false,
+            if_match_put: false,
+            if_absent_complete: false,
+            if_match_complete: false,
             repeats_complete: false,
             writes_end_uploads: true,
             lists_parts: true,

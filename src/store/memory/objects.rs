@@ -23,9 +23,7 @@ impl MemoryStore {
     ) -> Result<Change> {
         let mut state = self.state();
         let bucket = state.bucket(at)?;
-        if self.abilities.conditional_put {
-            bucket.check(at, &new.condition)?;
-        }
+        bucket.check(at, &new.condition, self.abilities.of_put())?;
         verify(at, body, checksum)?;
         let versioned = bucket.versioned;
         let turn = state.next_turn();

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::abilities::Kept;
 use crate::checksum::{Algorithm, Checksum};
 use crate::fault::{Code, Fault, Result};
 use crate::job::ObjectUrl;
@@ -148,14 +149,14 @@ impl Bucket {
         })
     }
 
-    /// `OutputExists` or `SourceChanged` when the condition does not hold.
-    pub(super) fn check(&self, at: &Place, condition: &Condition) -> Result<()> {
+    /// `OutputExists` or `SourceChanged` when a condition that is kept does not hold.
+    pub(super) fn check(&self, at: &Place, condition: &Condition, kept: Kept) -> Result<()> {
         let etag = self.current(at.key).map(|stored| &stored.version.etag);
         match condition {
             Condition::Always => Ok(()),
-            Condition::IfAbsent if etag.is_none() => Ok(()),
+            Condition::IfAbsent if !kept.if_absent || etag.is_none() => Ok(()),
             Condition::IfAbsent => Err(at.fault(Code::OutputExists, "something is there already")),
-            Condition::IfMatch(wanted) if etag == Some(wanted) => Ok(()),
+            Condition::IfMatch(wanted) if !kept.if_match || etag == Some(wanted) => Ok(()),
             Condition::IfMatch(wanted) => {
                 let message = format!("the object there has not the ETag {wanted}");
                 Err(at.fault(Code::SourceChanged, &message))

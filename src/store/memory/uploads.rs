@@ -54,9 +54,7 @@ impl MemoryStore {
         let bucket = state.bucket(at)?;
         let open = bucket.uploads.get(&begun).ok_or_else(|| no_upload(at))?;
         let chosen = open.chosen(at, parts, self.minimum_part_bytes)?;
-        if self.abilities.conditional_complete {
-            bucket.check(at, &new.condition)?;
-        }
+        bucket.check(at, &new.condition, self.abilities.of_complete())?;
         let mut stored = open.joined(&chosen);
         stored.modified = self.clock.now();
         let versioned = bucket.versioned;
