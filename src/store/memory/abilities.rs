@@ -12,9 +12,12 @@ pub struct Abilities {
     pub if_absent_complete: bool,
     /// Keeps `If-Match` on Complete; otherwise it ignores it.
     pub if_match_complete: bool,
-    /// Completing an upload again that was completed answers 200 and does nothing; otherwise the
-    /// upload is gone.
+    /// Completing an upload again that was completed answers 200 and does nothing, also when the
+    /// object was replaced since; otherwise the upload is gone.
     pub repeats_complete: bool,
+    /// Completing an upload that was aborted finds it gone; otherwise it answers 200 and does
+    /// nothing where an object stands.
+    pub aborts_are_final: bool,
     /// Whatever is published under a key, or deleted there, ends the uploads of the key that began
     /// before it.
     pub writes_end_uploads: bool,
@@ -63,6 +66,7 @@ impl Abilities {
             if_absent_complete: true,
             if_match_complete: true,
             repeats_complete: true,
+            aborts_are_final: true,
             writes_end_uploads: false,
             lists_parts: true,
             versions: true,
@@ -72,10 +76,12 @@ impl Abilities {
         }
     }
 
-    /// The AWS double of the tests, which ignores `If-Match` on Complete.
+    /// The AWS double of the tests. It ignores `If-Match` on Complete, and takes any upload that it
+    /// does not know for one that was completed.
     pub fn aws_double() -> Abilities {
         Abilities {
             if_match_complete: false,
+            aborts_are_final: false,
             ..Abilities::aws()
         }
     }
@@ -88,6 +94,7 @@ impl Abilities {
             if_absent_complete: false,
             if_match_complete: false,
             repeats_complete: false,
+            aborts_are_final: true,
             writes_end_uploads: true,
             lists_parts: true,
             versions: false,

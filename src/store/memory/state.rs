@@ -35,7 +35,7 @@ pub(super) struct Bucket {
 /// One step in the history of a key.
 pub(super) enum Entry {
     /// An object was published.
-    Object(Stored),
+    Object(Box<Stored>),
     /// It was deleted, in a bucket that keeps versions.
     Deleted,
 }
@@ -134,7 +134,7 @@ impl Bucket {
     /// The visible object of a key.
     pub(super) fn current(&self, key: &str) -> Option<&Stored> {
         match self.keys.get(key)?.last()? {
-            Entry::Object(stored) => Some(stored),
+            Entry::Object(stored) => Some(stored.as_ref()),
             Entry::Deleted => None,
         }
     }
@@ -143,7 +143,7 @@ impl Bucket {
     pub(super) fn version(&self, key: &str, id: &str) -> Option<&Stored> {
         self.keys.get(key)?.iter().find_map(|entry| match entry {
             Entry::Object(stored) => {
-                (stored.version.version_id.as_deref() == Some(id)).then_some(stored)
+                (stored.version.version_id.as_deref() == Some(id)).then_some(stored.as_ref())
             }
             Entry::Deleted => None,
         })
@@ -170,7 +170,7 @@ impl Bucket {
         if !self.versioned {
             history.clear();
         }
-        history.push(Entry::Object(stored));
+        history.push(Entry::Object(Box::new(stored)));
     }
 
     /// Ends the uploads of a key that began before this turn.

@@ -50,8 +50,12 @@ impl MemoryStore {
         if self.abilities.repeats_complete && bucket.completed.contains(&completed) {
             return Ok(None);
         }
-        let begun = state.find_upload(at, upload)?;
-        let bucket = state.bucket(at)?;
+        let begun = match state.find_upload(at, upload) {
+            Err(_) if !self.abilities.aborts_are_final && bucket.current(at.key).is_some() => {
+                return Ok(None);
+            }
+            found => found?,
+        };
         let open = bucket.uploads.get(&begun).ok_or_else(|| no_upload(at))?;
         let chosen = open.chosen(at, parts, self.minimum_part_bytes)?;
         bucket.check(at, &new.condition, self.abilities.of_complete())?;

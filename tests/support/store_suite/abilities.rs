@@ -8,7 +8,7 @@ use ciphermill::store::{Condition, NewObject};
 use super::subject::Subject;
 
 /// Abilities in the order of the table.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "if_absent put",
     "if_absent complete",
     "if_match put",
@@ -20,6 +20,7 @@ const NAMES: [&str; 20] = [
     "lists parts",
     "part checksums told",
     "complete again",
+    "aborts are final",
     "uploads survive writes",
     "content type",
     "storage class",
@@ -42,7 +43,7 @@ const KNOWN: [(&str, Row); 4] = [
         [
             true, true, false, false, true, // conditions
             false, false, false, // checksums
-            false, false, false, true, // uploads
+            false, false, false, true, true, // uploads
             false, false, false, // descriptions
             false, false, false, false, // encryption at rest
             false,
@@ -53,7 +54,7 @@ const KNOWN: [(&str, Row); 4] = [
         [
             false, false, false, false, false, // conditions
             true, true, true, // checksums
-            true, true, false, false, // uploads
+            true, true, false, true, false, // uploads
             true, false, false, // descriptions
             false, false, false, false, // encryption at rest
             false,
@@ -64,7 +65,7 @@ const KNOWN: [(&str, Row); 4] = [
         [
             true, true, true, false, true, // conditions: If-Match on Complete is ignored
             true, true, true, // checksums
-            true, true, true, true, // uploads
+            true, true, true, false, true, // uploads
             true, true, true, // descriptions
             true, true, true, true, // encryption at rest
             true,
@@ -122,6 +123,7 @@ async fn measure(s: &Subject) -> Row {
         lists_parts,
         part_checksums,
         completes_again(s).await,
+        aborts_are_final(s).await,
         uploads_survive_writes(s).await,
         content_type,
         storage_class,
@@ -239,6 +241,19 @@ async fn completes_again(s: &Subject) -> bool {
     let staged = s.staged("completed", &new, b"bytes").await;
     s.complete(&staged, &new).await.expect("complete");
     survived(s, s.complete(&staged, &new).await)
+}
+
+/// Whether an upload that was aborted is gone also where an object stands.
+async fn aborts_are_final(s: &Subject) -> bool {
+    let new = NewObject::plain();
+    s.put("final", &new, b"others").await.expect("written");
+    let staged = s.staged("final", &new, b"mine").await;
+    let abort = s.store.abort(&staged.url, &staged.upload).await;
+    abort.expect("gone");
+    let found = survived(s, s.complete(&staged, &new).await);
+    let kept = s.small("final").await;
+    assert_eq!(kept.as_deref(), Some(b"others".as_slice()), "{}", s.name);
+    !found
 }
 
 async fn uploads_survive_writes(s: &Subject) -> bool {
