@@ -94,6 +94,18 @@ impl Checksum {
         }
     }
 
+    /// What [`to_base64`](Checksum::to_base64) wrote; `None` for anything else.
+    pub fn from_base64(algorithm: Algorithm, text: &str) -> Option<Checksum> {
+        let bytes = STANDARD.decode(text).ok()?;
+        match algorithm {
+            Algorithm::Crc64Nvme => {
+                let bytes = bytes.try_into().ok()?;
+                Some(Checksum::Crc64Nvme(u64::from_be_bytes(bytes)))
+            }
+            Algorithm::Sha256 => Some(Checksum::Sha256(bytes.try_into().ok()?)),
+        }
+    }
+
     /// The checksum of a whole object from those of its parts: CRCs combine into the CRC of the
     /// bytes; SHA-256 gives S3's composite, a hash of hashes.
     pub fn combine(parts: &[(Checksum, u64)]) -> Option<Checksum> {
@@ -139,6 +151,18 @@ mod tests {
             let parts =
                 [left, right].map(|part| (Algorithm::Crc64Nvme.of(part), part.len() as u64));
             assert_eq!(Checksum::combine(&parts), Some(whole.clone()));
+        }
+    }
+
+    #[test]
+    fn base64_goes_both_ways() {
+        for algorithm in [Algorithm::Crc64Nvme, Algorithm::Sha256] {
+            let sum = algorithm.of(b"bytes");
+            assert_eq!(
+                Checksum::from_base64(algorithm, &sum.to_base64()),
+                Some(sum)
+            );
+            assert_eq!(Checksum::from_base64(algorithm, "AAAA"), None);
         }
     }
 

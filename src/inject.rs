@@ -5,6 +5,9 @@
 //! come back. For tests and simulations only: no setting leads here, and no code of the program
 //! itself makes an injector.
 
+pub mod rules;
+pub mod seeded;
+
 use std::fmt;
 
 use futures_util::future::{BoxFuture, FutureExt};

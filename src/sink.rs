@@ -56,7 +56,7 @@ enum Stage {
 
 impl Sink {
     /// Stages an object; `multipart` begins an upload. `check_absent`: refuse to replace an object,
-    /// although the store does not keep `if_absent` by itself.
+    /// although the store does not keep [`Condition::IfAbsent`](crate::store::Condition) by itself.
     pub async fn begin(
         store: Arc<dyn Store>,
         url: ObjectUrl,
@@ -173,7 +173,7 @@ impl Sink {
         }
     }
 
-    /// A store that does not keep `if_absent` itself is asked as late as possible.
+    /// A store that does not keep `IfAbsent` itself is asked as late as possible.
     async fn check_absent(&self) -> Result<()> {
         if self.check_absent {
             refuse_existing(self.store.as_ref(), &self.url).await?;

@@ -2,10 +2,14 @@
 //!
 //! One trait, two stores: [`s3`] (any S3-compatible service) and [`files`] (this machine). Both
 //! publish an object only whole: by one PUT, by completing a multipart upload, or by a rename (P2).
+//! For tests there are two more: [`memory`], an S3 store without a server, and [`faulty`], which
+//! wraps any store and makes its calls fail.
 //! This room knows URLs, versions, buffers and checksums; of jobs it knows only
 //! how they name objects, and of keys and ciphers nothing.
 
+pub mod faulty;
 pub mod files;
+pub mod memory;
 pub mod s3;
 
 use std::collections::BTreeMap;
@@ -64,8 +68,32 @@ pub struct NewObject {
     pub server_side: Option<ServerSide>,
     /// Which checksum its uploads carry.
     pub checksum: Algorithm,
-    /// Refuse to replace an object.
-    pub if_absent: bool,
+    /// What must stand under its name when it is published.
+    pub condition: Condition,
+}
+
+/// What must stand under an object's name at the moment a new object is published there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Anything or nothing: an object that is there is replaced.
+    #[default]
+    Always,
+    /// Nothing. Otherwise `OutputExists`.
+    IfAbsent,
+    /// The object with this ETag, without quotes. Otherwise `SourceChanged`, also when nothing is
+    /// there. Files refuse it as `Unsupported`: no rename compares what it replaces.
+    IfMatch(String),
+}
+
+impl Condition {
+    /// `IfAbsent` where the store keeps it, `Always` elsewhere.
+    pub fn if_absent_where(kept: bool) -> Condition {
+        if kept {
+            Condition::IfAbsent
+        } else {
+            Condition::Always
+        }
+    }
 }
 
 impl NewObject {
@@ -78,7 +106,7 @@ impl NewObject {
             tags: BTreeMap::new(),
             server_side: None,
             checksum: Algorithm::Crc64Nvme,
-            if_absent: false,
+            condition: Condition::Always,
         }
     }
 }
@@ -116,6 +144,19 @@ pub struct UploadedPart {
     pub checksum: Checksum,
     /// Its length.
     pub bytes: u64,
+}
+
+/// One part of an open upload, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPart {
+    /// Part number, from 1.
+    pub number: i32,
+    /// ETag as the store spells it, quotes included: what [`Store::complete`] wants back.
+    pub etag: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its checksum, where the store says one of a kind that we know.
+    pub checksum: Option<Checksum>,
 }
 
 /// An object under a prefix.
@@ -156,7 +197,9 @@ pub trait Store: Send + Sync {
         into: PartBuffer,
     ) -> BoxFuture<'a, (PartBuffer, Result<()>)>;
 
-    /// Publishes a whole object at once. `OutputExists` when `if_absent` and something is there.
+    /// Publishes a whole object at once, if [`NewObject::condition`] holds: `OutputExists` or
+    /// `SourceChanged` otherwise, and what was there stays. A store that does not keep conditions
+    /// ignores them: see [`keeps_if_absent`](Store::keeps_if_absent).
     fn put<'a>(
         &'a self,
         url: &'a ObjectUrl,
@@ -165,7 +208,8 @@ pub trait Store: Send + Sync {
         checksum: &'a Checksum,
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// Begins an upload that nobody sees before it is completed.
+    /// Begins an upload that nobody sees before it is completed. The condition is not looked at yet;
+    /// one that the store can never keep may be refused here already.
     fn begin<'a>(
         &'a self,
         url: &'a ObjectUrl,
@@ -182,8 +226,9 @@ pub trait Store: Send + Sync {
         checksum: Checksum,
     ) -> BoxFuture<'a, Result<UploadedPart>>;
 
-    /// Publishes the uploaded parts as one object. `UploadGone` answers come back as
-    /// `SourceNotFound`.
+    /// Publishes these parts of the upload as one object, if the condition holds: `OutputExists` or
+    /// `SourceChanged` otherwise, and the upload stays open. `SourceNotFound` when the upload is
+    /// gone. Done again, it may succeed without doing anything (AWS), or find the upload gone.
     fn complete<'a>(
         &'a self,
         url: &'a ObjectUrl,
@@ -198,6 +243,14 @@ pub trait Store: Send + Sync {
         url: &'a ObjectUrl,
         upload: &'a UploadId,
     ) -> BoxFuture<'a, Result<Aborted>>;
+
+    /// The parts that the store has of an open upload, by number; `None` where it cannot list them
+    /// (files). `SourceNotFound` when the upload is gone.
+    fn parts<'a>(
+        &'a self,
+        url: &'a ObjectUrl,
+        upload: &'a UploadId,
+    ) -> BoxFuture<'a, Result<Option<Vec<ListedPart>>>>;
 
     /// Uploads of this very object that are under way.
     fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Upload>>>;
@@ -218,7 +271,7 @@ pub trait Store: Send + Sync {
     /// Whether the bucket of this URL is there; asked only to explain a missing object.
     fn has_bucket<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, bool>;
 
-    /// Whether `if_absent` is kept by the store itself, atomically.
+    /// Whether [`Condition::IfAbsent`] is kept by the store itself, atomically.
     fn keeps_if_absent<'a>(&'a self, probe: &'a ObjectUrl) -> BoxFuture<'a, Result<bool>>;
 
     /// Whether it answers at all (for readiness).

@@ -23,7 +23,7 @@ use crate::report::{self, Made};
 use crate::sink::label::Label;
 use crate::sink::{self, Sink};
 use crate::source::Source;
-use crate::store::{NewObject, PartPlace, UploadId};
+use crate::store::{Condition, NewObject, PartPlace, UploadId};
 use ciphermill_cipher::{Decryptor, Encryptor};
 
 /// Outputs of a job, begun in their stores.
@@ -195,20 +195,21 @@ impl Pipeline {
             tags: output.storage.tags.clone(),
             server_side: output.storage.server_side.clone(),
             checksum,
-            if_absent: false,
+            condition: Condition::Always,
         };
         label.write(&mut new.metadata, &parsed.job.id, parsed.digest);
         let mut check_absent = false;
         if output.if_exists == IfExists::Fail {
             let probe = format!("probe-{}", uuid::Uuid::new_v4().simple());
             let probe = ledger::place(&output.url, &self.worker.ledger_prefix, &probe);
-            new.if_absent = store.keeps_if_absent(&probe).await?;
+            let keeps = store.keeps_if_absent(&probe).await?;
+            new.condition = Condition::if_absent_where(keeps);
             match sink::refuse_existing(store.as_ref(), &output.url).await {
                 // Who may not look leaves the decision to the store, if it can decide.
-                Err(fault) if fault.code == Code::SourceDenied && new.if_absent => {}
+                Err(fault) if fault.code == Code::SourceDenied && keeps => {}
                 looked => looked?,
             }
-            check_absent = !new.if_absent;
+            check_absent = !keeps;
         }
         Sink::begin(store, output.url.clone(), new, uploads, check_absent).await
     }

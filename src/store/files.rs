@@ -19,7 +19,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 
 use self::paths::Place;
 use super::{
-    Aborted, Facts, Listed, NewObject, PartPlace, Store, Upload, UploadId, UploadedPart, Version,
+    Aborted, Condition, Facts, Listed, ListedPart, NewObject, PartPlace, Store, Upload, UploadId,
+    UploadedPart, Version,
 };
 use crate::buffers::PartBuffer;
 use crate::checksum::Checksum;
@@ -131,8 +132,9 @@ impl Store for FileStore {
         body: Bytes,
         _: &'a Checksum,
     ) -> BoxFuture<'a, Result<()>> {
-        let if_absent = new.if_absent;
+        let refuses = refuses_existing(&new.condition);
         self.blocking(url, move |place| {
+            let if_absent = refuses?;
             let (temporary, file) = place.create_temporary()?;
             let written = file
                 .write_all_at(&body, 0)
@@ -148,10 +150,12 @@ impl Store for FileStore {
     fn begin<'a>(
         &'a self,
         url: &'a ObjectUrl,
-        _: &'a NewObject,
+        new: &'a NewObject,
     ) -> BoxFuture<'a, Result<UploadId>> {
         let open = Arc::clone(&self.open);
+        let refuses = refuses_existing(&new.condition);
         self.blocking(url, move |place| {
+            refuses?;
             let (temporary, file) = place.create_temporary()?;
             let inode = file.metadata().map_err(|e| place.io("inspect", &e))?.ino();
             let temporary = format!("{temporary}{INODE_MARK}{inode:x}");
@@ -193,9 +197,10 @@ impl Store for FileStore {
         parts: &'a [UploadedPart],
     ) -> BoxFuture<'a, Result<()>> {
         let file = self.handle(upload);
-        let (temporary, if_absent) = (upload.0.clone(), new.if_absent);
+        let (temporary, refuses) = (upload.0.clone(), refuses_existing(&new.condition));
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let publish = self.blocking(url, move |place| {
+            let if_absent = refuses?;
             let file = file.ok_or_else(|| gone(&place))?;
             let found = file.metadata().map_err(|e| place.io("inspect", &e))?.len();
             if found != bytes {
@@ -227,6 +232,15 @@ impl Store for FileStore {
                 .remove_temporary(name_of(&temporary))
                 .map(|()| Aborted::Gone)
         })
+    }
+
+    /// Nobody keeps a list of the parts of a temporary file.
+    fn parts<'a>(
+        &'a self,
+        _: &'a ObjectUrl,
+        _: &'a UploadId,
+    ) -> BoxFuture<'a, Result<Option<Vec<ListedPart>>>> {
+        async { Ok(None) }.boxed()
     }
 
     fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Upload>>> {
@@ -307,6 +321,18 @@ impl Store for FileStore {
 
     fn reachable(&self) -> BoxFuture<'_, Result<()>> {
         async { Ok(()) }.boxed()
+    }
+}
+
+/// Whether a file that is there must stay. `Unsupported` for a condition that a rename cannot keep.
+fn refuses_existing(condition: &Condition) -> Result<bool> {
+    match condition {
+        Condition::Always => Ok(false),
+        Condition::IfAbsent => Ok(true),
+        Condition::IfMatch(_) => Err(Fault::new(
+            Code::Unsupported,
+            "a file cannot be replaced on the condition that it is a certain one",
+        )),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod calls;
 mod errors;
+mod lists;
 mod requests;
 
 use std::ops::Range;
@@ -19,7 +20,8 @@ use tokio::sync::OnceCell;
 
 use self::errors::{Doing, fault};
 use super::{
-    Aborted, Facts, Listed, NewObject, PartPlace, Store, Upload, UploadId, UploadedPart, Version,
+    Aborted, Facts, Listed, ListedPart, NewObject, PartPlace, Store, Upload, UploadId,
+    UploadedPart, Version,
 };
 use crate::aws::Aws;
 use crate::buffers::PartBuffer;
@@ -133,6 +135,14 @@ impl Store for S3Store {
         upload: &'a UploadId,
     ) -> BoxFuture<'a, Result<Aborted>> {
         self.abort_upload(url, upload).boxed()
+    }
+
+    fn parts<'a>(
+        &'a self,
+        url: &'a ObjectUrl,
+        upload: &'a UploadId,
+    ) -> BoxFuture<'a, Result<Option<Vec<ListedPart>>>> {
+        self.list_parts(url, upload).boxed()
     }
 
     fn uploads<'a>(&'a self, url: &'a ObjectUrl) -> BoxFuture<'a, Result<Vec<Upload>>> {

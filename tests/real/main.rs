@@ -5,7 +5,6 @@
 //! them every test here fails and says so. Each test has a bucket of its own: they run in parallel, and again.
 //! Whatever a run says (result or fault) is searched for the keys that it used, and so is the log (P8).
 
-mod abilities;
 mod companions;
 mod crash;
 mod faults;
@@ -22,3 +21,5 @@ mod support;
 
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/store_suite.rs"]
+mod store_suite;

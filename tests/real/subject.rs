@@ -1,115 +1,77 @@
-//! A store under test, through the `Store` trait, and its bucket past it.
+//! A real S3 store under test, and its bucket as a client of its own sees it.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use ciphermill::aws::Aws;
-use ciphermill::buffers::Pool;
-use ciphermill::checksum::Checksum;
-use ciphermill::fault::Fault;
-use ciphermill::job::ObjectUrl;
-use ciphermill::store::files::{Access, FileStore};
 use ciphermill::store::s3::S3Store;
-use ciphermill::store::{NewObject, PartPlace, Store, UploadId, UploadedPart};
+use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::lab::Lab;
-use crate::support::{Endpoint, MIB};
+use crate::store_suite::subject::{Described, Side, Subject};
+use crate::support::Endpoint;
 
-/// A store under test.
-pub struct Subject {
-    pub name: &'static str,
-    pub store: Arc<dyn Store>,
-    /// Its bucket, past the store under test; none for files.
-    pub lab: Option<Lab>,
-    pub root: String,
-    pub pool: Arc<Pool>,
-    _dir: tempfile::TempDir,
+/// A store under test with a bucket of its own; `name` is its row in the table of abilities, too.
+pub async fn s3(name: &'static str, endpoint: Endpoint) -> Subject {
+    let lab = Lab::new(endpoint.clone()).await;
+    let aws = Aws::from_config(endpoint.config().await);
+    let store = Arc::new(S3Store::new(aws, endpoint.settings()));
+    let root = lab.url("");
+    let side = Box::new(RealSide { name, lab });
+    Subject::s3(name, name, store, side, root)
 }
 
-impl Subject {
-    pub fn files() -> Subject {
-        let dir = tempfile::tempdir().expect("a folder");
-        let root = format!("file://{}/", dir.path().display());
-        let store = Arc::new(FileStore::new(Access::Below(dir.path().into())));
-        Subject {
-            name: "files",
-            store,
-            lab: None,
-            root,
-            pool: Pool::new(64 * MIB),
-            _dir: dir,
+struct RealSide {
+    name: &'static str,
+    lab: Lab,
+}
+
+impl Side for RealSide {
+    fn uploads(&self) -> BoxFuture<'_, Vec<String>> {
+        self.lab.uploads().boxed()
+    }
+
+    fn described<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Described> {
+        async move {
+            let (s3, bucket) = (&self.lab.s3, &self.lab.bucket);
+            let head = s3.head_object().bucket(bucket).key(key).send().await;
+            let head = head.expect("a head");
+            let tags = s3.get_object_tagging().bucket(bucket).key(key).send().await;
+            // A store that has no tags answers with a fault.
+            let tags = tags.map(|answer| {
+                let set = answer.tag_set().iter();
+                set.map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
+                    .collect()
+            });
+            Described {
+                content_type: head.content_type().map(Into::into),
+                storage_class: head.storage_class().map(|class| class.as_str().into()),
+                tags: tags.unwrap_or_default(),
+            }
         }
+        .boxed()
     }
 
-    pub async fn s3(name: &'static str, endpoint: Endpoint) -> Subject {
-        let lab = Lab::new(endpoint.clone()).await;
-        let aws = Aws::from_config(endpoint.config().await);
-        Subject {
-            name,
-            store: Arc::new(S3Store::new(aws, endpoint.settings())),
-            root: lab.url(""),
-            lab: Some(lab),
-            pool: Pool::new(64 * MIB),
-            _dir: tempfile::tempdir().expect("a folder"),
+    fn kms_key(&self) -> BoxFuture<'_, String> {
+        async move {
+            match self.name {
+                "aws double" => crate::keys::Kms::new().await.key().await,
+                _ => "alias/any".into(),
+            }
         }
+        .boxed()
     }
 
-    pub fn is_s3(&self) -> bool {
-        self.lab.is_some()
-    }
-
-    pub fn at(&self, key: &str) -> ObjectUrl {
-        ObjectUrl::parse(&format!("{}{key}", self.root)).expect("a URL")
-    }
-
-    pub async fn put(&self, key: &str, new: &NewObject, body: &[u8]) -> Result<(), Fault> {
-        let sum = new.checksum.of(body);
-        self.put_as(key, new, body, &sum).await
-    }
-
-    pub async fn put_as(
-        &self,
-        key: &str,
-        new: &NewObject,
-        body: &[u8],
-        sum: &Checksum,
-    ) -> Result<(), Fault> {
-        let body = Bytes::copy_from_slice(body);
-        self.store.put(&self.at(key), new, body, sum).await
-    }
-
-    pub async fn small(&self, key: &str) -> Option<Vec<u8>> {
-        let small = self.store.get_small(&self.at(key), MIB).await;
-        small.expect("an answer").map(|bytes| bytes.to_vec())
-    }
-
-    /// The bytes of `range` of the version that `head` names now.
-    pub async fn read(&self, key: &str, range: std::ops::Range<u64>) -> Vec<u8> {
-        let url = self.at(key);
-        let facts = self.store.head(&url, None).await.expect("facts");
-        let len = (range.end - range.start) as usize;
-        let buffer = self.pool.reserve(2 * len + MIB).await.expect("room");
-        let read = self
-            .store
-            .read(&url, &facts.version, range, buffer.buffer(len));
-        let (buffer, result) = read.await;
-        result.expect("the bytes");
-        buffer.to_vec()
-    }
-
-    pub async fn part(
-        &self,
-        key: &str,
-        upload: &UploadId,
-        (number, offset): (i32, usize),
-        body: &[u8],
-        sum: Checksum,
-    ) -> Result<UploadedPart, Fault> {
-        let place = PartPlace {
-            number,
-            offset: offset as u64,
-        };
-        let (url, body) = (self.at(key), Bytes::copy_from_slice(body));
-        self.store.upload(&url, upload, place, body, sum).await
+    fn keep_versions(&self) -> BoxFuture<'_, bool> {
+        async move {
+            let enabled = VersioningConfiguration::builder()
+                .status(BucketVersioningStatus::Enabled)
+                .build();
+            let asked = self.lab.s3.put_bucket_versioning();
+            let asked = asked.bucket(&self.lab.bucket);
+            let answer = asked.versioning_configuration(enabled).send().await;
+            answer.is_ok()
+        }
+        .boxed()
     }
 }

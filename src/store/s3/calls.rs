@@ -1,20 +1,20 @@
 //! The calls: one S3 operation each, with its answer checked.
 
 use std::ops::Range;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::{Bytes, BytesMut};
 
-use super::errors::{Doing, fault, is_silent};
+use super::errors::{Doing, fault, fault_of_publishing, is_silent};
 use super::{S3Store, requests};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Checksum};
 use crate::fault::{Code, Fault, Result};
 use crate::job::ObjectUrl;
 use crate::store::{
-    Aborted, Facts, Listed, NewObject, PartPlace, Upload, UploadId, UploadedPart, Version,
+    Aborted, Condition, Facts, NewObject, PartPlace, UploadId, UploadedPart, Version,
 };
 
 impl S3Store {
@@ -107,7 +107,7 @@ impl S3Store {
         let answer = request
             .send()
             .await
-            .map_err(|e| fault(Doing::Writing, url, &e))?;
+            .map_err(|e| fault_of_publishing(&new.condition, url, &e))?;
         let kept = requests::kept_server_side(new, answer.server_side_encryption());
         if let Err(fault) = kept {
             // The store took the object and ignored what was asked for: it must not stay.
@@ -197,7 +197,7 @@ impl S3Store {
         request
             .send()
             .await
-            .map_err(|e| fault(Doing::Writing, url, &e))?;
+            .map_err(|e| fault_of_publishing(&new.condition, url, &e))?;
         Ok(())
     }
 
@@ -231,32 +231,6 @@ impl S3Store {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(Aborted::Left)
-    }
-
-    pub(super) async fn list_uploads(&self, url: &ObjectUrl) -> Result<Vec<Upload>> {
-        let (bucket, key) = place(url)?;
-        let list = self
-            .client()
-            .await
-            .list_multipart_uploads()
-            .bucket(bucket)
-            .prefix(key);
-        let answer = list
-            .send()
-            .await
-            .map_err(|e| fault(Doing::Writing, url, &e))?;
-        let ours = answer
-            .uploads()
-            .iter()
-            .filter(|upload| upload.key() == Some(key));
-        let found = ours.filter_map(|upload| {
-            let begun = SystemTime::try_from(*upload.initiated()?).ok()?;
-            Some(Upload {
-                id: UploadId(upload.upload_id()?.into()),
-                begun,
-            })
-        });
-        Ok(found.collect())
     }
 
     pub(super) async fn delete_object(&self, url: &ObjectUrl) -> Result<()> {
@@ -304,35 +278,6 @@ impl S3Store {
         Ok(Some(bytes.freeze()))
     }
 
-    pub(super) async fn list_objects(&self, prefix: &ObjectUrl) -> Result<Vec<Listed>> {
-        let (bucket, key) = place(prefix)?;
-        let list = self
-            .client()
-            .await
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(key);
-        let mut pages = list.into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| fault(Doing::Reading, prefix, &e))?;
-            found.extend(page.contents().iter().filter_map(|object| {
-                let key = object.key()?.to_owned();
-                let modified = object
-                    .last_modified()
-                    .and_then(|time| SystemTime::try_from(*time).ok())?;
-                Some(Listed {
-                    url: ObjectUrl::S3 {
-                        bucket: bucket.into(),
-                        key,
-                    },
-                    modified,
-                })
-            }));
-        }
-        Ok(found)
-    }
-
     /// Known from the flavour, or tried once: some stores answer 200 to If-None-Match and
     /// overwrite.
     pub(super) async fn probe_if_absent(&self, probe: &ObjectUrl) -> Result<bool> {
@@ -340,7 +285,7 @@ impl S3Store {
             return Ok(known);
         }
         let new = NewObject {
-            if_absent: true,
+            condition: Condition::IfAbsent,
             ..NewObject::plain()
         };
         let body = Bytes::from_static(b"ciphermill: does this store keep If-None-Match?\n");
@@ -354,7 +299,7 @@ impl S3Store {
     }
 }
 
-fn place(url: &ObjectUrl) -> Result<(&str, &str)> {
+pub(super) fn place(url: &ObjectUrl) -> Result<(&str, &str)> {
     match url {
         ObjectUrl::S3 { bucket, key } => Ok((bucket, key)),
         ObjectUrl::File { .. } => Err(Fault::new(

@@ -6,6 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use crate::aws::{self, Answer};
 use crate::fault::{Code, Fault};
 use crate::job::ObjectUrl;
+use crate::store::Condition;
 
 /// What was being done, which decides what "denied" and "precondition failed" mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,41 @@ where
             .to_owned(),
     };
     Fault::new(fault_code, format!("cannot {verb} {url}: {said}"))
+}
+
+/// A fault of a PUT or a Complete. An object that is not the one of `IfMatch` must not look like an
+/// upload that is gone, nor like an object that must not be there.
+pub(super) fn fault_of_publishing<E>(
+    condition: &Condition,
+    url: &ObjectUrl,
+    error: &SdkError<E, HttpResponse>,
+) -> Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let Answer { status, code, .. } = Answer::of(error);
+    match condition {
+        Condition::IfMatch(etag) if is_other_object(status, code) => {
+            let message = format!("cannot write {url}: the object there has not the ETag {etag}");
+            Fault::new(Code::SourceChanged, message)
+        }
+        Condition::Always | Condition::IfAbsent | Condition::IfMatch(_) => {
+            fault(Doing::Writing, url, error)
+        }
+    }
+}
+
+/// Whether this is the answer to an `If-Match` that does not hold; with nothing there it is a 404.
+fn is_other_object(status: u16, code: &str) -> bool {
+    status == 412 || code == "NoSuchKey"
+}
+
+/// Whether the store says that it does not know the operation.
+pub(super) fn is_not_implemented<E: ProvideErrorMetadata>(
+    error: &SdkError<E, HttpResponse>,
+) -> bool {
+    let Answer { status, code, .. } = Answer::of(error);
+    status == 501 || matches!(code, "NotImplemented" | "XNotImplemented")
 }
 
 fn classify(doing: Doing, status: u16, code: &str) -> Code {
@@ -80,6 +116,14 @@ fn classify(doing: Doing, status: u16, code: &str) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upload_that_is_gone_is_no_failed_condition() {
+        assert!(is_other_object(412, "PreconditionFailed"));
+        assert!(is_other_object(404, "NoSuchKey"));
+        assert!(!is_other_object(404, "NoSuchUpload"));
+        assert!(!is_other_object(404, "NoSuchBucket"));
+    }
 
     #[test]
     fn faults_of_the_worker_are_not_faults_of_the_job() {

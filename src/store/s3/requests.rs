@@ -9,8 +9,8 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder as Put;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
-    StorageClass,
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, Part,
+    ServerSideEncryption, StorageClass,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::checksum::{Algorithm, Checksum};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{ObjectUrl, ServerSide};
-use crate::store::{Facts, NewObject, UploadedPart, Version};
+use crate::store::{Condition, Facts, ListedPart, NewObject, UploadedPart, Version};
 
 pub(super) fn facts(head: &HeadObjectOutput) -> Facts {
     let whole = head
@@ -110,7 +110,13 @@ pub(super) fn put(
         Algorithm::Crc64Nvme => request.checksum_crc64_nvme(checksum.to_base64()),
         Algorithm::Sha256 => request.checksum_sha256(checksum.to_base64()),
     };
-    Ok(request.set_if_none_match(new.if_absent.then(|| "*".into())))
+    let Preconditions {
+        if_none_match,
+        if_match,
+    } = Preconditions::of(&new.condition);
+    Ok(request
+        .set_if_none_match(if_none_match)
+        .set_if_match(if_match))
 }
 
 pub(super) fn create(request: Create, place: (&str, &str), new: &NewObject) -> Result<Create> {
@@ -148,13 +154,49 @@ pub(super) fn complete(
         .collect();
     let whole =
         Checksum::combine(&sums).filter(|sum| full && sum.algorithm() == Algorithm::Crc64Nvme);
+    let preconditions = Preconditions::of(&new.condition);
     request
         .bucket(place.0)
         .key(place.1)
         .multipart_upload(upload)
         .set_checksum_type(whole.as_ref().map(|_| ChecksumType::FullObject))
         .set_checksum_crc64_nvme(whole.map(|sum| sum.to_base64()))
-        .set_if_none_match(new.if_absent.then(|| "*".into()))
+        .set_if_none_match(preconditions.if_none_match)
+        .set_if_match(preconditions.if_match)
+}
+
+/// One part of a listing; `None` when it lacks what every part has.
+pub(super) fn listed_part(part: &Part) -> Option<ListedPart> {
+    let crc = part
+        .checksum_crc64_nvme()
+        .map(|text| (Algorithm::Crc64Nvme, text));
+    let sum = crc.or(part.checksum_sha256().map(|text| (Algorithm::Sha256, text)));
+    Some(ListedPart {
+        number: part.part_number()?,
+        etag: part.e_tag()?.into(),
+        bytes: part.size().and_then(|size| u64::try_from(size).ok())?,
+        checksum: sum.and_then(|(algorithm, text)| Checksum::from_base64(algorithm, text)),
+    })
+}
+
+/// The headers that a condition becomes.
+struct Preconditions {
+    if_none_match: Option<String>,
+    if_match: Option<String>,
+}
+
+impl Preconditions {
+    fn of(condition: &Condition) -> Preconditions {
+        let (if_none_match, if_match) = match condition {
+            Condition::Always => (None, None),
+            Condition::IfAbsent => (Some("*".into()), None),
+            Condition::IfMatch(etag) => (None, Some(format!("\"{etag}\""))),
+        };
+        Preconditions {
+            if_none_match,
+            if_match,
+        }
+    }
 }
 
 /// A store that was asked to encrypt at rest and does not say that it does, does not.
