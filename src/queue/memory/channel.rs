@@ -266,22 +266,28 @@ impl State {
     fn tidy(&mut self, id: u64) {
         let empty = |channel: &Channel| !channel.consuming && channel.unacked.is_empty();
         if self.channels.get(&id).is_some_and(empty) {
-            self.channels.remove(&id);
+            self.remove(id);
         }
     }
 
-    /// Ends a channel: what it held goes back, the oldest first.
-    pub(super) fn end_channel(&mut self, id: u64, cause: Cause, at: Instant) {
-        self.stop(id);
-        let Some(channel) = self.channels.remove(&id) else {
-            return;
-        };
+    /// Removes a channel, also from its slot.
+    fn remove(&mut self, id: u64) -> Option<Channel> {
+        let channel = self.channels.remove(&id)?;
         self.changed = true;
         let connection = self.connections.get_mut(&channel.connection);
         let slot = connection.and_then(|connection| connection.slots.get_mut(channel.slot));
         if let Some(slot) = slot.filter(|slot| **slot == Some(id)) {
             *slot = None;
         }
+        Some(channel)
+    }
+
+    /// Ends a channel: what it held goes back, the oldest first.
+    pub(super) fn end_channel(&mut self, id: u64, cause: Cause, at: Instant) {
+        self.stop(id);
+        let Some(channel) = self.remove(id) else {
+            return;
+        };
         for held in channel.unacked.into_values() {
             self.give_back(&channel.queue, held.message, true, cause, at);
         }
@@ -290,10 +296,7 @@ impl State {
 
     /// Cuts connections off.
     pub(super) fn cut(&mut self, connections: &[u64], how: Cut, at: Instant) {
-        let theirs = |channel: &Channel| connections.contains(&channel.connection);
-        let channels = self.channels.iter();
-        let channels = channels.filter(|(_, channel)| theirs(channel));
-        let channels: Vec<u64> = channels.map(|(id, _)| *id).collect();
+        let channels = self.channels_of(connections);
         match how {
             Cut::AtOnce => channels.iter().for_each(|id| self.stop(*id)),
             Cut::OneByOne => {}
@@ -320,16 +323,27 @@ impl State {
         self.cut(&all, how, at);
     }
 
-    /// Cuts the publishing connection of a worker: deliveries stay valid, consumers begin again.
+    /// Cuts the publishing connection of a worker: deliveries stay valid, consumers stop and begin
+    /// again when their slots look.
     pub(super) fn cut_publishing(&mut self, connection: u64) {
         if let Some(known) = self.connections.get_mut(&connection) {
             known.linked = false;
             known.cuts += 1;
             self.changed = true;
         }
-        for channel in self.channels.values_mut() {
-            channel.over |= channel.connection == connection;
+        for id in self.channels_of(&[connection]) {
+            self.stop(id);
+            if let Some(channel) = self.channels.get_mut(&id) {
+                channel.over = true;
+            }
         }
+    }
+
+    fn channels_of(&self, connections: &[u64]) -> Vec<u64> {
+        let theirs = |channel: &Channel| connections.contains(&channel.connection);
+        let channels = self.channels.iter();
+        let channels = channels.filter(|(_, channel)| theirs(channel));
+        channels.map(|(id, _)| *id).collect()
     }
 
     /// Closes a connection for good.
@@ -344,9 +358,7 @@ impl State {
             self.changed = true;
         }
         self.watchers.retain(|_, watcher| watcher.connection != id);
-        let theirs = self.channels.iter();
-        let theirs = theirs.filter(|(_, channel)| channel.connection == id);
-        for channel in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for channel in self.channels_of(&[id]) {
             self.end_channel(channel, Cause::Lost, at);
         }
     }

@@ -108,6 +108,19 @@ impl Queue for MemoryQueue {
     }
 }
 
+impl Drop for MemoryQueue {
+    /// Consuming ends with the queue, the connection with the last of its deliveries.
+    fn drop(&mut self) {
+        self.link.broker.with(|state, at| {
+            let connection = state.connections.get(&self.link.id);
+            let slots = connection.map_or(0, |connection| connection.slots.len());
+            for slot in 0..slots {
+                state.release(self.link.id, slot, at);
+            }
+        });
+    }
+}
+
 impl Tie {
     fn way<'a>(&self, queue: Option<&'a str>) -> Way<'a> {
         Way {

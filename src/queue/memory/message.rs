@@ -238,10 +238,8 @@ impl Message {
     pub(super) fn cycles(&self, queue: &str) -> bool {
         let last = self.deaths.iter().position(|death| death.queue == queue);
         last.is_some_and(|last| {
-            let round = self.deaths.iter().take(last + 1);
-            round
-                .into_iter()
-                .all(|death| death.reason != Reason::Rejected)
+            let mut round = self.deaths.iter().take(last + 1);
+            round.all(|death| death.reason != Reason::Rejected)
         })
     }
 }
