@@ -130,8 +130,9 @@ impl Queue for FaultyQueue {
         async move {
             let Begun { fate, after } = self.calls.begin("release", slot.to_string()).await;
             if fate.makes() {
-                self.unpark(slot).await;
+                // First, or what is handed back would come straight again.
                 self.inner.release(slot).await;
+                self.unpark(slot).await;
             }
             wait(after).await;
         }
@@ -146,10 +147,10 @@ impl Queue for FaultyQueue {
         async move {
             let Begun { fate, after } = self.calls.begin("close", String::new()).await;
             if fate.makes() {
+                self.inner.close().await;
                 for slot in self.parked.slots() {
                     self.unpark(slot).await;
                 }
-                self.inner.close().await;
             }
             wait(after).await;
         }
