@@ -1,14 +1,19 @@
 //! The queue: where jobs come from and where their events go.
 //!
 //! A [`Delivery`] goes out to the worker: the bytes of one job and the right to settle it once.
-//! Events come in and are handed to whoever listens. Two queues stand behind the same trait:
-//! RabbitMQ ([`amqp`]) and a directory ([`spool`]). This room never looks into a job or an event,
-//! and knows neither keys nor object stores.
+//! Events come in and are handed to whoever listens. RabbitMQ ([`amqp`]) and a directory
+//! ([`spool`]) implement the same traits; [`memory`] is a broker for tests, and [`faulty`] wraps
+//! any queue. [`open`] chooses one and says what another broker must implement. This module never
+//! looks into a job or an event, and knows neither keys nor object stores.
 
 pub mod amqp;
+pub mod faulty;
+pub mod memory;
+pub mod open;
 pub mod spool;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,6 +114,77 @@ pub trait Queue: Send + Sync {
 
     /// Stops everything; deliveries not settled by now go back by themselves.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The side of a queue that submits jobs.
+pub trait Producer: Send + Sync {
+    /// Puts one job into the jobs queue; it is safely there when this returns. Call it for many
+    /// jobs at once. Nothing is retried: `broker_down` says that the job may be there or not,
+    /// `topology_missing` that there is no such queue.
+    fn submit<'a>(&'a self, job_id: &'a str, body: Bytes) -> BoxFuture<'a, Result<()>>;
+
+    /// Listens for the events of these jobs, from now on: call it before submitting them.
+    fn watch<'a>(&'a self, job_ids: &'a [String]) -> BoxFuture<'a, Result<Box<dyn Events>>>;
+
+    /// Closes the connection politely; what was submitted stays.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Events of some jobs, in the order the broker sends them.
+pub trait Events: Send {
+    /// The body of the next event, unread. Safe to drop and call again. `broker_down`: the
+    /// connection was lost, and with it events.
+    fn next(&mut self) -> BoxFuture<'_, Result<Bytes>>;
+}
+
+/// Makes the failure event of a dead letter; none when there is nothing to tell.
+pub type Report<'a> = dyn FnMut(&DeadMessage) -> Option<Outgoing> + Send + 'a;
+
+/// The dead letters, seen by whoever reports the jobs that the broker gave up on.
+pub trait DeadLetters: Send + Sync {
+    /// Walks them once. `report` is asked about each message that nobody has reported yet, except
+    /// those that a worker dead-lettered: their failure event is out. Each message stays and is
+    /// marked as reported after its event was confirmed, so a crash may repeat an event but loses
+    /// none.
+    fn sweep<'a>(&'a self, report: &'a mut Report<'a>) -> BoxFuture<'a, Result<SweepReport>>;
+}
+
+/// A job that the broker gave up on.
+#[derive(Clone, Debug)]
+pub struct DeadMessage {
+    /// The job message.
+    pub body: Bytes,
+    /// Why: `delivery_limit`, `expired`, `maxlen`; empty when the message was put there by hand.
+    pub reason: String,
+    /// The queue that it died in.
+    pub queue: String,
+}
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Messages looked at.
+    pub seen: u32,
+    /// Messages seen for the first time.
+    pub marked: u32,
+    /// Failure events published.
+    pub reported: u32,
+    /// Of these, events that no queue was bound for.
+    pub unrouted: u32,
+}
+
+/// One broker, not yet connected to: what `work` and `submit` need of it. See [`open`].
+pub trait Backend: Send + Sync {
+    /// Connects a worker with so many slots, waiting for the broker if need be; `declare` creates
+    /// queues and exchanges that are missing. `topology_missing` or `invalid_settings`: waiting
+    /// cannot help.
+    fn queue(&self, slots: usize, declare: bool) -> BoxFuture<'_, Result<Arc<dyn Queue>>>;
+
+    /// Connects a producer. Does not wait for a broker that is down: `broker_down`.
+    fn producer(&self) -> BoxFuture<'_, Result<Arc<dyn Producer>>>;
+
+    /// Connects to the dead letters. Does not wait for a broker that is down: `broker_down`.
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Box<dyn DeadLetters>>>;
 }
 
 impl Delivery {

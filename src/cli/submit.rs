@@ -15,7 +15,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::job::check;
 use crate::job::event::{Event, State};
 use crate::job::limits;
-use crate::queue::amqp::{EventStream, Producer};
+use crate::queue::{Events, Producer, open};
 use crate::settings::Settings;
 
 /// Jobs published at once before the first confirm is waited for.
@@ -59,7 +59,7 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
             return Err(Fault::new(Code::Usage, message).at("/id"));
         }
     }
-    let producer = Producer::connect(&settings.amqp).await?;
+    let producer = open::backend(&settings, None).producer().await?;
     let ids: Vec<String> = jobs.keys().cloned().collect();
     let events = if options.wait {
         Some(producer.watch(&ids).await?)
@@ -68,7 +68,7 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
     };
     let publish = jobs
         .into_iter()
-        .map(|(id, body)| publish(&producer, id, body, json));
+        .map(|(id, body)| publish(&*producer, id, body, json));
     stream::iter(publish)
         .buffer_unordered(IN_FLIGHT)
         .try_collect::<()>()
@@ -90,7 +90,7 @@ pub async fn run(options: Options, settings: Settings, json: bool) -> Result<Exi
     code.map(ExitCode::from)
 }
 
-async fn publish(producer: &Producer, id: String, body: Bytes, json: bool) -> Result<()> {
+async fn publish(producer: &dyn Producer, id: String, body: Bytes, json: bool) -> Result<()> {
     producer.submit(&id, body).await?;
     if json {
         show::line(&json!({ "submitted": id }));
@@ -101,7 +101,7 @@ async fn publish(producer: &Producer, id: String, body: Bytes, json: bool) -> Re
 }
 
 /// Reads events until every job has ended; the exit code is the worst outcome's.
-async fn follow(mut events: EventStream, ids: Vec<String>, json: bool) -> Result<u8> {
+async fn follow(mut events: Box<dyn Events>, ids: Vec<String>, json: bool) -> Result<u8> {
     let mut waiting: std::collections::BTreeSet<String> = ids.into_iter().collect();
     let bar = show::bar("jobs", json);
     let mut bytes: BTreeMap<String, (u64, u64)> = BTreeMap::new();

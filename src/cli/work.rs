@@ -1,4 +1,4 @@
-//! `ciphermill work`: the worker, on RabbitMQ or on a spool directory.
+//! `ciphermill work`: the worker, on a broker or on a spool directory.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,9 +18,7 @@ use crate::job::check;
 use crate::observe;
 use crate::observe::health::Readiness;
 use crate::pipeline::Pipeline;
-use crate::queue::Queue;
-use crate::queue::amqp::{AmqpQueue, DeadLetters, DeadMessage};
-use crate::queue::spool::SpoolQueue;
+use crate::queue::{Backend, DeadLetters, DeadMessage, Queue, open};
 use crate::report::{self, Context};
 use crate::settings::{Flags, Settings};
 use crate::store::files::Access;
@@ -86,22 +84,24 @@ pub async fn run(options: Options, settings: Settings) -> Result<ExitCode> {
     let slots = options.max_jobs.map_or(settings.worker.slots, |jobs| {
         settings.worker.slots.min(jobs as usize)
     });
-    let queue: Arc<dyn Queue> = match &options.spool {
-        Some(dir) => Arc::new(SpoolQueue::open(dir, options.once)?),
-        None => {
-            // The admin endpoints answer while the broker is still being waited for.
-            let connecting = AmqpQueue::connect(&settings.amqp, slots, options.declare);
-            serve_admin(&settings, &pipeline, None, &connected).await?;
-            tokio::select! {
-                queue = connecting => queue?,
-                () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
-            }
-        }
+    let spool = options.spool.map(|folder| open::Spool {
+        folder,
+        once: options.once,
+    });
+    let backend = open::backend(&settings, spool);
+    // The admin endpoints answer while the broker is still being waited for.
+    serve_admin(&settings, &pipeline, None, &connected).await?;
+    let queue = tokio::select! {
+        biased;
+        queue = backend.queue(slots, options.declare) => queue?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     serve_admin(&settings, &pipeline, Some(Arc::clone(&queue)), &connected).await?;
     let name = name();
     if options.dead_letters {
-        tokio::spawn(sweep(settings.clone(), name.clone(), stop.clone()));
+        let backend = Arc::clone(&backend);
+        let sweep = sweep(backend, settings.clone(), name.clone(), stop.clone());
+        tokio::spawn(sweep);
     }
     let (reaping, reaper_stop) = (Arc::clone(&pipeline), stop.clone());
     tokio::spawn(async move { reaper::run(&reaping, &reaper_stop).await });
@@ -201,8 +201,13 @@ async fn look_for_tools(pipeline: Arc<Pipeline>) {
 }
 
 /// Reports messages that crashed every worker that took them.
-async fn sweep(settings: Settings, name: String, stop: CancellationToken) {
-    let report = |message: &DeadMessage| {
+async fn sweep(
+    backend: Arc<dyn Backend>,
+    settings: Settings,
+    name: String,
+    stop: CancellationToken,
+) {
+    let mut report = |message: &DeadMessage| {
         let context = Context {
             worker: name.clone(),
             attempt: 0,
@@ -235,14 +240,14 @@ async fn sweep(settings: Settings, name: String, stop: CancellationToken) {
         };
         tell::outgoing(&event, true, reply_to).ok()
     };
-    let mut queue: Option<DeadLetters> = None;
+    let mut queue: Option<Box<dyn DeadLetters>> = None;
     while !stop.is_cancelled() {
         let connected = match queue.take() {
             Some(queue) => Ok(queue),
-            None => DeadLetters::connect(&settings.amqp).await,
+            None => backend.dead_letters().await,
         };
         let swept = match connected {
-            Ok(open) => queue.insert(open).sweep(&report).await,
+            Ok(open) => queue.insert(open).sweep(&mut report).await,
             Err(fault) => Err(fault),
         };
         match swept {

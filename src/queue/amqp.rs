@@ -26,14 +26,14 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 pub use broker::redact;
-pub use dead::{DeadLetters, DeadMessage, SweepReport};
-pub use producer::{EventStream, Producer};
+pub use dead::AmqpDeadLetters;
+pub use producer::{AmqpEvents, AmqpProducer};
 pub use topology::RESULTS_QUEUE;
 
 use self::broker::{Backoff, reply_code};
 use self::delivery::{Tie, deliver, hand_back};
 use self::session::{Epoch, Session};
-use super::{Delivery, Queue};
+use super::{Backend, DeadLetters, Delivery, Producer, Queue};
 use crate::fault::{Code, Fault, Result};
 use crate::settings::Amqp;
 
@@ -41,6 +41,11 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A consumer that lived this long was well; one that ends sooner is reopened ever more slowly.
 const STEADY: Duration = Duration::from_secs(30);
+
+/// RabbitMQ, as the settings name it.
+pub struct AmqpBackend {
+    settings: Amqp,
+}
 
 /// The worker's side of RabbitMQ.
 pub struct AmqpQueue {
@@ -63,6 +68,39 @@ struct Tap {
     channel: Channel,
     consumer: Consumer,
     since: Instant,
+}
+
+impl AmqpBackend {
+    /// Nothing is connected yet, and no setting is checked.
+    pub fn new(settings: Amqp) -> Self {
+        AmqpBackend { settings }
+    }
+}
+
+impl Backend for AmqpBackend {
+    fn queue(&self, slots: usize, declare: bool) -> BoxFuture<'_, Result<Arc<dyn Queue>>> {
+        async move {
+            let queue = AmqpQueue::connect(&self.settings, slots, declare).await?;
+            Ok(queue as Arc<dyn Queue>)
+        }
+        .boxed()
+    }
+
+    fn producer(&self) -> BoxFuture<'_, Result<Arc<dyn Producer>>> {
+        async move {
+            let producer = AmqpProducer::connect(&self.settings).await?;
+            Ok(Arc::new(producer) as Arc<dyn Producer>)
+        }
+        .boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Box<dyn DeadLetters>>> {
+        async move {
+            let dead = AmqpDeadLetters::connect(&self.settings).await?;
+            Ok(Box::new(dead) as Box<dyn DeadLetters>)
+        }
+        .boxed()
+    }
 }
 
 impl AmqpQueue {

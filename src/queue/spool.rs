@@ -19,10 +19,18 @@ use futures_util::future::BoxFuture;
 use tracing::debug;
 
 use self::claim::{Claim, Folder};
-use super::{Delivery, Handle, Outgoing, Published, Queue, Settlement};
+use super::{
+    Backend, DeadLetters, Delivery, Handle, Outgoing, Producer, Published, Queue, Settlement,
+};
 use crate::fault::{Code, Fault, Result};
 
 const POLL: Duration = Duration::from_millis(200);
+
+/// A spool that is not open yet.
+pub struct SpoolBackend {
+    root: PathBuf,
+    once: bool,
+}
 
 /// A directory that jobs are taken from.
 pub struct SpoolQueue {
@@ -36,6 +44,31 @@ pub struct SpoolQueue {
 struct Held {
     root: Arc<Path>,
     claim: Arc<Claim>,
+}
+
+impl SpoolBackend {
+    /// The spool in this directory. With `once` its queue ends when no job is left to take.
+    pub fn new(root: PathBuf, once: bool) -> Self {
+        SpoolBackend { root, once }
+    }
+}
+
+impl Backend for SpoolBackend {
+    fn queue(&self, _slots: usize, _declare: bool) -> BoxFuture<'_, Result<Arc<dyn Queue>>> {
+        let opened = SpoolQueue::open(&self.root, self.once);
+        let opened = opened.map(|queue| Arc::new(queue) as Arc<dyn Queue>);
+        std::future::ready(opened).boxed()
+    }
+
+    fn producer(&self) -> BoxFuture<'_, Result<Arc<dyn Producer>>> {
+        let message = "a spool has no producers: put a job file into its folder new/";
+        std::future::ready(Err(Fault::new(Code::Usage, message))).boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Box<dyn DeadLetters>>> {
+        let message = "a spool has no dead letters: jobs that failed are in its folder failed/";
+        std::future::ready(Err(Fault::new(Code::Usage, message))).boxed()
+    }
 }
 
 impl SpoolQueue {

@@ -1,5 +1,6 @@
-//! What runs without any server: no broker, no store, no key service, no network.
+//! What runs without any server: doubles in memory and files, under paused time where time matters.
 
+mod queues;
 mod stores;
 
 #[path = "../support/store_suite.rs"]

@@ -9,6 +9,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -19,7 +21,7 @@ use tokio::time::Instant;
 use super::broker::{Brokers, down, reply_code};
 use super::publish::{Message, confirm_channel, short};
 use crate::fault::{Code, Fault, Result};
-use crate::queue::{Outgoing, Published};
+use crate::queue::{DeadLetters, DeadMessage, Outgoing, Published, Report, SweepReport};
 use crate::settings::Amqp;
 
 const MARK: &str = "x-ciphermill-reported";
@@ -29,35 +31,11 @@ const MARK: &str = "x-ciphermill-reported";
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The dead-letter queue, seen by its sweeper.
-pub struct DeadLetters {
+pub struct AmqpDeadLetters {
     brokers: Brokers,
     queue: String,
     events_exchange: String,
     state: Mutex<State>,
-}
-
-/// A job that the broker gave up on.
-#[derive(Clone, Debug)]
-pub struct DeadMessage {
-    /// The job message.
-    pub body: Bytes,
-    /// Why: `delivery_limit`, `expired`, `maxlen`; empty when the message was put there by hand.
-    pub reason: String,
-    /// The queue that it died in.
-    pub queue: String,
-}
-
-/// What one sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SweepReport {
-    /// Messages looked at.
-    pub seen: u32,
-    /// Messages seen for the first time.
-    pub marked: u32,
-    /// Failure events published.
-    pub reported: u32,
-    /// Of these, events that no queue was bound for.
-    pub unrouted: u32,
 }
 
 #[derive(Default)]
@@ -74,11 +52,11 @@ struct Link {
     giving: Channel,
 }
 
-impl DeadLetters {
+impl AmqpDeadLetters {
     /// Connects to the first broker that answers, trying each one once; makes sure that the queue
     /// exists.
     pub async fn connect(settings: &Amqp) -> Result<Self> {
-        let dead = DeadLetters {
+        let dead = AmqpDeadLetters {
             brokers: Brokers::new(settings)?,
             queue: settings.dead_letter_queue.clone(),
             events_exchange: settings.events_exchange.clone(),
@@ -90,12 +68,7 @@ impl DeadLetters {
         Ok(dead)
     }
 
-    /// Walks the queue once. `report` makes the failure event of a message that nobody has reported
-    /// yet.
-    pub async fn sweep(
-        &self,
-        mut report: impl FnMut(&DeadMessage) -> Option<Outgoing> + Send,
-    ) -> Result<SweepReport> {
+    async fn walk(&self, report: &mut Report<'_>) -> Result<SweepReport> {
         let mut state = self.state.lock().await;
         // Taken out, and put back only after a whole pass: what a broken pass held goes back with
         // its channel.
@@ -114,7 +87,7 @@ impl DeadLetters {
                     break;
                 };
                 swept.seen += 1;
-                self.handle(&link, message, &mut report, &mut swept).await?;
+                self.handle(&link, message, report, &mut swept).await?;
             }
             state.quiet = Some((swept.seen, Instant::now()));
         }
@@ -126,7 +99,7 @@ impl DeadLetters {
         &self,
         link: &Link,
         message: BasicGetMessage,
-        report: &mut (impl FnMut(&DeadMessage) -> Option<Outgoing> + Send),
+        report: &mut Report<'_>,
         swept: &mut SweepReport,
     ) -> Result<()> {
         let BasicGetMessage { delivery, .. } = message;
@@ -178,6 +151,12 @@ impl DeadLetters {
             Published::Routed => Ok(routed),
             Published::Unrouted => Ok(Published::Unrouted),
         }
+    }
+}
+
+impl DeadLetters for AmqpDeadLetters {
+    fn sweep<'a>(&'a self, report: &'a mut Report<'a>) -> BoxFuture<'a, Result<SweepReport>> {
+        self.walk(report).boxed()
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
@@ -16,11 +17,11 @@ use lapin::{Channel, Connection, Consumer};
 use super::broker::{Brokers, down, reply_code};
 use super::publish::{Message, confirm_channel, short};
 use crate::fault::{Code, Fault, Result};
-use crate::queue::Published;
+use crate::queue::{Events, Producer, Published};
 use crate::settings::Amqp;
 
 /// A connection that submits jobs.
-pub struct Producer {
+pub struct AmqpProducer {
     connection: Connection,
     /// Confirming channels that are free. One message at a time on each, as many channels as
     /// submissions at once.
@@ -30,19 +31,19 @@ pub struct Producer {
 }
 
 /// Events of some jobs, in the order the broker sends them.
-pub struct EventStream {
+pub struct AmqpEvents {
     consumer: Consumer,
     jobs: HashSet<String>,
     _channel: Channel,
 }
 
-impl Producer {
+impl AmqpProducer {
     /// Connects to the first broker that answers, trying each one once.
     pub async fn connect(settings: &Amqp) -> Result<Self> {
         let connection = Brokers::new(settings)?
             .connect_any("ciphermill submit")
             .await?;
-        Ok(Producer {
+        Ok(AmqpProducer {
             connection,
             lanes: Mutex::default(),
             queue: settings.queue.clone(),
@@ -50,9 +51,7 @@ impl Producer {
         })
     }
 
-    /// Puts one job into the jobs queue; it is safely there when this returns. Call it for many
-    /// jobs at once.
-    pub async fn submit(&self, job_id: &str, body: Bytes) -> Result<()> {
+    async fn send(&self, job_id: &str, body: Bytes) -> Result<()> {
         let message = Message::job(&self.queue, job_id, body)?;
         let free = self.free_lanes().pop();
         let lane = match free {
@@ -72,8 +71,7 @@ impl Producer {
         }
     }
 
-    /// Listens for the events of these jobs, from now on: call it before submitting them.
-    pub async fn watch(&self, job_ids: &[String]) -> Result<EventStream> {
+    async fn listen(&self, job_ids: &[String]) -> Result<AmqpEvents> {
         let channel = self
             .connection
             .create_channel()
@@ -107,16 +105,11 @@ impl Producer {
             .await
             .map_err(|error| down(&error))?;
         let jobs = job_ids.iter().cloned().collect();
-        Ok(EventStream {
+        Ok(AmqpEvents {
             consumer,
             jobs,
             _channel: channel,
         })
-    }
-
-    /// Closes the connection politely.
-    pub async fn close(&self) {
-        self.connection.close(200, "bye".into()).await.ok();
     }
 
     fn unbound(&self, error: &lapin::Error) -> Fault {
@@ -134,9 +127,8 @@ impl Producer {
     }
 }
 
-impl EventStream {
-    /// The next event as it came over the wire. Safe to drop and call again.
-    pub async fn next(&mut self) -> Result<Bytes> {
+impl AmqpEvents {
+    async fn receive(&mut self) -> Result<Bytes> {
         loop {
             let message = match self.consumer.next().await {
                 Some(Ok(message)) => message,
@@ -153,5 +145,28 @@ impl EventStream {
                 return Ok(message.data.into());
             }
         }
+    }
+}
+
+impl Producer for AmqpProducer {
+    fn submit<'a>(&'a self, job_id: &'a str, body: Bytes) -> BoxFuture<'a, Result<()>> {
+        self.send(job_id, body).boxed()
+    }
+
+    fn watch<'a>(&'a self, job_ids: &'a [String]) -> BoxFuture<'a, Result<Box<dyn Events>>> {
+        async move { Ok(Box::new(self.listen(job_ids).await?) as Box<dyn Events>) }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.connection.close(200, "bye".into()).await.ok();
+        }
+        .boxed()
+    }
+}
+
+impl Events for AmqpEvents {
+    fn next(&mut self) -> BoxFuture<'_, Result<Bytes>> {
+        self.receive().boxed()
     }
 }
