@@ -165,10 +165,11 @@ pub fn staged_alone(output: &Output) -> bool {
 }
 
 fn part_bytes(plain_bytes: u64, limits: &Limits) -> Result<u64> {
-    let needed = plain_bytes
-        .div_ceil(MAX_PARTS)
-        .next_multiple_of(PART_STEP_BYTES);
-    let part_bytes = limits.part_bytes.max(needed);
+    let needed = plain_bytes.div_ceil(MAX_PARTS);
+    let part_bytes = match needed <= limits.part_bytes {
+        true => limits.part_bytes,
+        false => needed.next_multiple_of(PART_STEP_BYTES),
+    };
     let four = 4 * Pool::cost_bytes(Form::buffer_bytes(part_bytes.min(plain_bytes.max(1)))) as u64;
     if part_bytes > limits.part_bytes && four > limits.budget_bytes as u64 {
         let message = format!(

@@ -2,25 +2,34 @@
 //! the queue, where other workers may reach what this one cannot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::observe;
 
-/// Number of slots that wait for a dependency.
-pub(super) struct Gate(Arc<watch::Sender<usize>>);
+/// Number of slots that wait for a dependency. Slots are woken in the order they came, so that a
+/// simulated run can be repeated.
+pub(super) struct Gate(Arc<Waiting>);
 
 /// Keeps the gate closed until it is dropped.
-pub(super) struct Closed(Arc<watch::Sender<usize>>);
+pub(super) struct Closed(Arc<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    slots: AtomicUsize,
+    changed: Notify,
+}
 
 impl Gate {
     pub(super) fn new() -> Gate {
         observe::gate(true);
-        Gate(Arc::new(watch::Sender::new(0)))
+        Gate(Arc::default())
     }
 
     pub(super) fn close(&self) -> Closed {
-        self.0.send_modify(|down| *down += 1);
+        self.0.slots.fetch_add(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
         observe::gate(false);
         tracing::warn!("a dependency is down: no new jobs are taken until it is back");
         Closed(Arc::clone(&self.0))
@@ -28,24 +37,33 @@ impl Gate {
 
     /// Waits until the gate is closed.
     pub(super) async fn closed(&self) {
-        self.wait(|down| down > 0).await;
+        self.wait(|slots| slots > 0).await;
     }
 
     /// Waits until the gate is open.
     pub(super) async fn opened(&self) {
-        self.wait(|down| down == 0).await;
+        self.wait(|slots| slots == 0).await;
     }
 
     async fn wait(&self, wanted: impl Fn(usize) -> bool) {
-        // The sender lives as long as the gate, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|down| wanted(*down)).await;
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if wanted(self.0.slots.load(Ordering::SeqCst)) {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.send_modify(|down| *down -= 1);
-        if *self.0.borrow() == 0 {
+        let before = self.0.slots.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+        if before == 1 {
             observe::gate(true);
             tracing::info!("no slot waits for a dependency any more");
         }

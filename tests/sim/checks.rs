@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use ciphermill::job::{Mode, ObjectUrl};
-use ciphermill::queue::Settlement;
 use ciphermill::queue::memory::{Confirm, DEAD_LETTERS, Message, Notice, Observer};
+use ciphermill::queue::{Outgoing, Settlement};
 use ciphermill::store::memory::{Change, ChangeKind};
 use ciphermill::worker::reaper;
 
@@ -41,7 +41,9 @@ impl Checks {
             seen: Mutex::default(),
         });
         let on_change = Arc::clone(&checks);
-        world.store.observe(Arc::new(move |change| on_change.changed(change)));
+        world
+            .store
+            .observe(Arc::new(move |change| on_change.changed(change)));
         world.broker.observe(checks.clone());
         checks
     }
@@ -71,7 +73,10 @@ impl Checks {
         let body = world.store.object(url).map(|object| object.body);
         let body = body.unwrap_or_default();
         let matches = |expected: &Expected| expected.object == *body;
-        let what = format!("P2, P4: {url} is not what the job asked for ({} bytes)", body.len());
+        let what = format!(
+            "P2, P4: {url} is not what the job asked for ({} bytes)",
+            body.len()
+        );
         self.match_version(&world, job, output, &change.metadata, matches, what);
     }
 
@@ -141,7 +146,10 @@ impl Checks {
         }
         let plaintext = (jobs::output_url(job, output), version);
         let mut seen = lock(&self.seen);
-        let first = seen.keystreams.entry(keystream).or_insert_with(|| plaintext.clone());
+        let first = seen
+            .keystreams
+            .entry(keystream)
+            .or_insert_with(|| plaintext.clone());
         if *first != plaintext {
             let (first, second) = (first.clone(), plaintext);
             drop(seen);
@@ -213,7 +221,10 @@ impl Checks {
         }
         let letters = world.broker.length(DEAD_LETTERS);
         if letters != dead.len() {
-            world.violation(format!("{} jobs failed, {letters} dead letters", dead.len()));
+            world.violation(format!(
+                "{} jobs failed, {letters} dead letters",
+                dead.len()
+            ));
         }
         if world.schedule.family == Family::Single {
             self.no_uploads(&world).await;
@@ -225,7 +236,9 @@ impl Checks {
         let count = |list: &[String]| list.iter().filter(|one| **one == id).count();
         let (done, dead) = (count(done), count(dead));
         if done + dead < job.submitted_ms.len() {
-            world.violation(format!("{id}: {done} done and {dead} dead, of all that were submitted"));
+            world.violation(format!(
+                "{id}: {done} done and {dead} dead, of all that were submitted"
+            ));
         }
         let overwritten = world.schedule.overwrites(job.number);
         let overlaps = world.schedule.family == Family::Overlapping;
@@ -236,7 +249,7 @@ impl Checks {
             InputFault::Forged | InputFault::BrokenPromise if done > 0 => {
                 world.violation(format!("P7: {id} succeeded with a bad source"));
             }
-            InputFault::Missing if done > 0 && !overwritten => {
+            InputFault::Missing if done > 0 => {
                 world.violation(format!("{id} succeeded without a source"));
             }
             InputFault::None
@@ -273,7 +286,7 @@ impl Observer for Checks {
                 settlement,
                 ..
             } => self.settled(&world, message, *settlement),
-            Notice::Published(record) => world.note(&record.event.routing_key),
+            Notice::Published(record) => note_event(&world, &record.event),
             Notice::Returned { cause, .. } => world.note(&format!("a message is back: {cause:?}")),
             Notice::Delivered { .. }
             | Notice::Confirmed(_)
@@ -281,6 +294,15 @@ impl Observer for Checks {
             | Notice::Cut { .. } => {}
         }
     }
+}
+
+fn note_event(world: &World, event: &Outgoing) {
+    let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap_or_default();
+    let fault = &body["data"]["fault"];
+    let (code, pointer) = (fault["code"].as_str(), fault["pointer"].as_str());
+    let why = code.map(|code| format!(": {code} at {}", pointer.unwrap_or("-")));
+    let (key, why) = (&event.routing_key, why.unwrap_or_default());
+    world.note(&format!("event {key} of {}{why}", event.correlation_id));
 }
 
 /// The job and the output that an object is.

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciphermill::job::{Mode, ObjectUrl};
 use ciphermill_cipher::cobblestone::Salt;
-use ciphermill_cipher::cpu::portable::Portable;
 use ciphermill_cipher::cpu::Kernel;
+use ciphermill_cipher::cpu::portable::Portable;
 use ciphermill_cipher::ctr::CounterStart;
 use ciphermill_cipher::{Encryptor, Secret};
 use serde_json::{Map, Value, json};
@@ -14,9 +14,9 @@ use crate::schedule::{InputFault, JobSpec, KeySpec, OutputSpec, PART_BYTES, Sche
 use crate::whole::seal;
 
 /// Bucket of sources.
-pub const IN: &str = "in";
+pub const IN: &str = "sources";
 /// Bucket of outputs.
-pub const OUT: &str = "out";
+pub const OUT: &str = "outputs";
 
 static PORTABLE: Portable = Portable;
 

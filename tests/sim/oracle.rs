@@ -62,9 +62,7 @@ pub fn expected(
             let wrapped = get("ciphermill-key")?;
             generated(&wrapped).ok_or("the wrapped key does not open")?
         }
-        KeySpec::Own | KeySpec::Shared => {
-            key_bytes(&key_name(job, Some(output)), spec.key_bytes)
-        }
+        KeySpec::Own | KeySpec::Shared => key_bytes(&key_name(job, Some(output)), spec.key_bytes),
     };
     let start = match mode {
         Mode::Cobblestone => get("ciphermill-salt")?,
@@ -74,7 +72,10 @@ pub fn expected(
         return Err("another iv than the job gave was used".into());
     }
     let salt = match mode {
-        Mode::Cobblestone => start.as_slice().try_into().map_err(|_| "a salt of another length")?,
+        Mode::Cobblestone => start
+            .as_slice()
+            .try_into()
+            .map_err(|_| "a salt of another length")?,
         Mode::AesGcm | Mode::AesCtr | Mode::AesCbcPkcs7 => [0; 24],
     };
     let cipher = encryptor(mode, &key, &start, Salt::existing(salt));

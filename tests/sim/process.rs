@@ -10,7 +10,7 @@ use std::time::Duration;
 use ciphermill::fault::{Code, Fault};
 use ciphermill::inject::{Act, Call, Injection, Injector, Seam};
 use ciphermill::queue::memory::Cut;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -28,11 +28,47 @@ enum State {
     Dead,
 }
 
+/// The state of a process, and who waits for it to change: in the order they came, so that a run
+/// can be repeated.
+struct Life {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Life {
+    fn is(&self, state: State) -> bool {
+        *lock(&self.state) == state
+    }
+
+    /// Goes from one state to another, if it is in that one.
+    fn change(&self, from: State, to: State) {
+        let mut state = lock(&self.state);
+        if *state == from {
+            *state = to;
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until it runs; for ever when it is dead.
+    async fn running(self: Arc<Life>) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is(State::Running) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
 /// A simulated worker process.
 pub struct Process {
     pub name: String,
     world: Arc<World>,
-    state: watch::Sender<State>,
+    life: Arc<Life>,
     held: Mutex<Held>,
 }
 
@@ -49,7 +85,10 @@ impl Process {
         Arc::new(Process {
             name,
             world,
-            state: watch::Sender::new(State::Running),
+            life: Arc::new(Life {
+                state: Mutex::new(State::Running),
+                changed: Notify::new(),
+            }),
             held: Mutex::default(),
         })
     }
@@ -63,12 +102,12 @@ impl Process {
 
     /// Whether it has not died.
     pub fn is_alive(&self) -> bool {
-        *self.state.borrow() != State::Dead
+        !self.life.is(State::Dead)
     }
 
     /// Dies, and another process starts later.
     fn crash(&self, restart: Duration) {
-        self.state.send_replace(State::Dead);
+        *lock(&self.life.state) = State::Dead;
         let (connection, tasks) = {
             let mut held = lock(&self.held);
             (held.connection.take(), held.tasks.take())
@@ -90,29 +129,17 @@ impl Process {
 
     /// Stands still, and goes on by itself later.
     fn pause(&self, time: Duration) {
-        self.state.send_replace(State::Paused);
-        let state = self.state.clone();
+        self.life.change(State::Running, State::Paused);
+        let life = Arc::clone(&self.life);
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
-            state.send_if_modified(|state| {
-                let paused = *state == State::Paused;
-                if paused {
-                    *state = State::Running;
-                }
-                paused
-            });
+            life.change(State::Paused, State::Running);
         });
     }
 
     /// Waits until it runs; for ever when it is dead.
     fn running(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut state = self.state.subscribe();
-        async move {
-            let running = state.wait_for(|state| *state == State::Running).await;
-            if running.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        Arc::clone(&self.life).running()
     }
 
     fn is_cut_off(&self) -> bool {
@@ -148,13 +175,13 @@ impl Process {
             }
             // A queue rides over its broker's faults by itself; only these two tell of them.
             What::Refuse | What::LoseAnswer
-                if call.seam == Seam::Queue
-                    && !matches!(call.operation, "publish" | "settle") =>
+                if call.seam == Seam::Queue && !matches!(call.operation, "publish" | "settle") =>
             {
                 none
             }
             What::Refuse => Injection::only(Act::Refuse(failure(call))),
             What::LoseAnswer => Injection::only(Act::LoseAnswer(failure(call))),
+            What::Truncate { .. } if call.operation != "read" => none,
             What::Truncate { bytes } => Injection::only(Act::Truncate {
                 bytes,
                 fault: Fault::new(Code::SourceBroken, "the download broke off"),

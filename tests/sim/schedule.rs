@@ -133,8 +133,10 @@ impl Schedule {
         };
         let workers = rng.usize(1..=2);
         let count = rng.usize(1..=2);
-        let jobs: Vec<_> = (0..count).map(|number| job(&mut rng, number, family)).collect();
-        let steps = (0..rng.usize(0..=5)).map(|_| step(&mut rng, family, count));
+        let jobs: Vec<_> = (0..count)
+            .map(|number| job(&mut rng, number, family))
+            .collect();
+        let steps = (0..rng.usize(0..=6)).map(|_| step(&mut rng, family, count));
         let mut steps: Vec<_> = steps.collect();
         steps.sort_by_key(|step| step.call);
         Schedule {
@@ -150,14 +152,17 @@ impl Schedule {
 
     /// Whether somebody writes a new version of this job's source.
     pub fn overwrites(&self, number: usize) -> bool {
-        let overwrites = |step: &Step| matches!(step.what, What::Overwrite { job } if job == number);
+        let overwrites =
+            |step: &Step| matches!(step.what, What::Overwrite { job } if job == number);
         self.steps.iter().any(overwrites)
     }
 
     /// What is left when the pieces of which `keep` says no are taken away: jobs first, then steps.
     pub fn keep(&self, keep: impl Fn(usize) -> bool) -> Schedule {
         let jobs = self.jobs.iter().enumerate();
-        let jobs = jobs.filter(|(piece, _)| keep(*piece)).map(|(_, job)| job.clone());
+        let jobs = jobs
+            .filter(|(piece, _)| keep(*piece))
+            .map(|(_, job)| job.clone());
         let steps = self.steps.iter().enumerate();
         let steps = steps.filter(|(index, _)| keep(self.jobs.len() + index));
         Schedule {
@@ -254,7 +259,7 @@ fn output(rng: &mut Rng, before: Option<&OutputSpec>) -> OutputSpec {
 }
 
 fn step(rng: &mut Rng, family: Family, jobs: usize) -> Step {
-    let call = pick(rng, 1..90);
+    let call = pick(rng, 3..20 + 25 * jobs as u64);
     let after = rng.bool();
     let what = match rng.u8(..20) {
         0..=4 => What::Crash {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ciphermill::buffers::Pool;
@@ -29,9 +29,10 @@ use ciphermill_cipher::cpu;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::checks::Checks;
 use crate::jobs::{self, IN, OUT};
 use crate::process::Process;
-use crate::schedule::{PART_BYTES, Schedule, What};
+use crate::schedule::{InputFault, JobSpec, PART_BYTES, Schedule, What};
 
 const MIB: usize = 1 << 20;
 
@@ -59,6 +60,7 @@ pub struct World {
     /// Takes no new jobs once cancelled: for all workers.
     pub stop: CancellationToken,
     begun: Instant,
+    checks: OnceLock<Arc<Checks>>,
     sources: Mutex<BTreeMap<usize, Vec<SourceVersion>>>,
     processes: Mutex<Vec<Arc<Process>>>,
     running: Mutex<Vec<tokio::task::JoinHandle<()>>>,
@@ -106,6 +108,7 @@ impl World {
             settings: settings.expect("good settings"),
             stop: CancellationToken::new(),
             begun: Instant::now(),
+            checks: OnceLock::new(),
             sources: Mutex::default(),
             processes: Mutex::default(),
             running: Mutex::default(),
@@ -118,6 +121,11 @@ impl World {
         })
     }
 
+    /// These look at every call from now on.
+    pub fn watched_by(&self, checks: &Arc<Checks>) {
+        assert!(self.checks.set(checks.clone()).is_ok(), "they are set once");
+    }
+
     /// Counts a call; what the schedule says about it.
     pub fn note_call(&self, process: &str, call: &Call) -> Option<What> {
         let number = {
@@ -126,10 +134,18 @@ impl World {
             log.calls
         };
         let steps = self.schedule.steps.iter();
-        let what = steps.filter(|step| step.call == number).map(|step| step.what).next();
+        let what = steps
+            .filter(|step| step.call == number)
+            .map(|step| step.what)
+            .next();
         let told = what.map(|what| format!(" <- {what:?}")).unwrap_or_default();
-        let (operation, target) = (call.operation, &call.target);
+        // The names of probe objects are random.
+        let target = call.target.split("probe-").next().unwrap_or_default();
+        let operation = call.operation;
         self.note(&format!("#{number} {process}: {operation} {target}{told}"));
+        if let Some(checks) = self.checks.get() {
+            checks.look_at_parts();
+        }
         what
     }
 
@@ -165,15 +181,21 @@ impl World {
         lock(&self.sources).get(&job).cloned().unwrap_or_default()
     }
 
-    /// Writes the next version of a job's source, as another program would.
+    /// Writes the next version of a job's source, as another program would. A source that is to be
+    /// missing stays so.
     pub fn overwrite(&self, number: usize) {
-        let Some(job) = self.schedule.jobs.iter().find(|job| job.number == number) else {
+        let mut jobs = self.schedule.jobs.iter();
+        let there = |job: &&JobSpec| job.number == number && job.input.fault != InputFault::Missing;
+        let Some(job) = jobs.find(there) else {
             return;
         };
         let version = self.versions(number).len();
         let plain = jobs::plaintext(job, version);
         let mut sources = lock(&self.sources);
-        sources.entry(number).or_default().push(SourceVersion { plain });
+        sources
+            .entry(number)
+            .or_default()
+            .push(SourceVersion { plain });
         drop(sources);
         self.note(&format!("source {number} has version {version}"));
         let body = jobs::stored(job, version);
@@ -218,7 +240,10 @@ impl World {
     /// The process of this name.
     pub fn process(&self, name: &str) -> Option<Arc<Process>> {
         let processes = lock(&self.processes);
-        processes.iter().find(|process| process.name == name).cloned()
+        processes
+            .iter()
+            .find(|process| process.name == name)
+            .cloned()
     }
 
     /// Starts a worker process.

@@ -82,6 +82,8 @@ pub struct UploadView {
     pub id: UploadId,
     /// When it was begun.
     pub begun: SystemTime,
+    /// User metadata of the object that it will be.
+    pub metadata: BTreeMap<String, String>,
     /// The parts that were received, by number.
     pub parts: Vec<PartView>,
 }
@@ -152,6 +154,7 @@ impl UploadView {
             key: open.key.clone(),
             id: open.id.clone(),
             begun: open.begun,
+            metadata: open.described.metadata.clone(),
             parts: parts.collect(),
         }
     }
