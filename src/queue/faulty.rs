@@ -28,7 +28,7 @@ use crate::inject::{Act, Call, Injection, Injector, Seam, Wait};
 pub struct FaultyQueue {
     inner: Arc<dyn Queue>,
     calls: Arc<Calls>,
-    parked: Parked,
+    buffered: Buffered,
 }
 
 /// Names calls to the injector.
@@ -45,23 +45,23 @@ struct FaultyHandle {
 
 /// Deliveries of dropped calls of `next`, by slot.
 #[derive(Default)]
-struct Parked(Mutex<BTreeMap<usize, VecDeque<Delivery>>>);
+struct Buffered(Mutex<BTreeMap<usize, VecDeque<Delivery>>>);
 
-/// A delivery that is delayed; it is parked when its future is dropped.
+/// A delivery that is delayed; it is buffered when its future is dropped.
 struct Delayed<'a> {
-    parked: &'a Parked,
+    buffered: &'a Buffered,
     slot: usize,
     delivery: Option<Delivery>,
 }
 
 /// A call whose first wait is over.
 struct Begun {
-    fate: Fate,
+    effect: Effect,
     after: Option<Wait>,
 }
 
 /// What is left to do with a call.
-enum Fate {
+enum Effect {
     Work,
     Refuse(Fault),
     LoseAnswer(Fault),
@@ -74,20 +74,20 @@ impl FaultyQueue {
         FaultyQueue {
             inner,
             calls: Arc::new(Calls { injector, made }),
-            parked: Parked::default(),
+            buffered: Buffered::default(),
         }
     }
 
     async fn take(&self, slot: usize) -> Result<Option<Delivery>> {
-        let Begun { fate, after } = self.calls.begin("next", slot.to_string()).await;
-        if let Fate::Refuse(fault) = fate {
+        let Begun { effect, after } = self.calls.begin("next", slot.to_string()).await;
+        if let Effect::Refuse(fault) = effect {
             wait(after).await;
             return Err(fault);
         }
         let mut delayed = Delayed {
-            parked: &self.parked,
+            buffered: &self.buffered,
             slot,
-            delivery: self.parked.take(slot),
+            delivery: self.buffered.take(slot),
         };
         let mut answer = Ok(());
         if delayed.delivery.is_none() {
@@ -96,9 +96,9 @@ impl FaultyQueue {
         }
         wait(after).await;
         let delivery = delayed.delivery.take();
-        match fate {
-            Fate::Work => answer.map(|()| delivery.map(|delivery| self.wrap(delivery))),
-            Fate::Refuse(fault) | Fate::LoseAnswer(fault) => Err(fault),
+        match effect {
+            Effect::Work => answer.map(|()| delivery.map(|delivery| self.wrap(delivery))),
+            Effect::Refuse(fault) | Effect::LoseAnswer(fault) => Err(fault),
         }
     }
 
@@ -113,9 +113,9 @@ impl FaultyQueue {
         }
     }
 
-    /// Hands back what was parked for a slot, as a release does with what had arrived.
-    async fn unpark(&self, slot: usize) {
-        while let Some(delivery) = self.parked.take(slot) {
+    /// Hands back what was buffered for a slot, as a release does with what had arrived.
+    async fn return_buffered(&self, slot: usize) {
+        while let Some(delivery) = self.buffered.take(slot) {
             delivery.settle(Settlement::Return).await.ok();
         }
     }
@@ -128,11 +128,11 @@ impl Queue for FaultyQueue {
 
     fn release(&self, slot: usize) -> BoxFuture<'_, ()> {
         async move {
-            let Begun { fate, after } = self.calls.begin("release", slot.to_string()).await;
-            if fate.makes() {
+            let Begun { effect, after } = self.calls.begin("release", slot.to_string()).await;
+            if effect.makes() {
                 // First, or what is handed back would come straight again.
                 self.inner.release(slot).await;
-                self.unpark(slot).await;
+                self.return_buffered(slot).await;
             }
             wait(after).await;
         }
@@ -145,11 +145,11 @@ impl Queue for FaultyQueue {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async move {
-            let Begun { fate, after } = self.calls.begin("close", String::new()).await;
-            if fate.makes() {
+            let Begun { effect, after } = self.calls.begin("close", String::new()).await;
+            if effect.makes() {
                 self.inner.close().await;
-                for slot in self.parked.slots() {
-                    self.unpark(slot).await;
+                for slot in self.buffered.slots() {
+                    self.return_buffered(slot).await;
                 }
             }
             wait(after).await;
@@ -162,11 +162,11 @@ impl Handle for FaultyHandle {
     fn publish(&self, event: Outgoing) -> BoxFuture<'_, Result<Published>> {
         async move {
             let target = event.routing_key.clone();
-            let Begun { fate, after } = self.calls.begin("publish", target).await;
-            let answer = match fate {
-                Fate::Work => self.inner.publish(event).await,
-                Fate::Refuse(fault) => Err(fault),
-                Fate::LoseAnswer(fault) => self.inner.publish(event).await.and(Err(fault)),
+            let Begun { effect, after } = self.calls.begin("publish", target).await;
+            let answer = match effect {
+                Effect::Work => self.inner.publish(event).await,
+                Effect::Refuse(fault) => Err(fault),
+                Effect::LoseAnswer(fault) => self.inner.publish(event).await.and(Err(fault)),
             };
             wait(after).await;
             answer
@@ -176,10 +176,10 @@ impl Handle for FaultyHandle {
 
     fn lost(&self) -> BoxFuture<'_, ()> {
         async move {
-            let Begun { fate, after } = self.calls.begin("lost", String::new()).await;
-            match fate {
-                Fate::Work => self.inner.lost().await,
-                Fate::Refuse(_) | Fate::LoseAnswer(_) => std::future::pending().await,
+            let Begun { effect, after } = self.calls.begin("lost", String::new()).await;
+            match effect {
+                Effect::Work => self.inner.lost().await,
+                Effect::Refuse(_) | Effect::LoseAnswer(_) => std::future::pending().await,
             }
             wait(after).await;
         }
@@ -195,14 +195,14 @@ impl Handle for FaultyHandle {
                 Settlement::Return => "return",
             };
             let FaultyHandle { inner, calls } = *self;
-            let Begun { fate, after } = calls.begin("settle", target.to_owned()).await;
-            let answer = match fate {
-                Fate::Work => inner.settle(settlement).await,
-                Fate::Refuse(fault) => {
+            let Begun { effect, after } = calls.begin("settle", target.to_owned()).await;
+            let answer = match effect {
+                Effect::Work => inner.settle(settlement).await,
+                Effect::Refuse(fault) => {
                     drop(inner);
                     Err(fault)
                 }
-                Fate::LoseAnswer(fault) => inner.settle(settlement).await.and(Err(fault)),
+                Effect::LoseAnswer(fault) => inner.settle(settlement).await.and(Err(fault)),
             };
             wait(after).await;
             answer
@@ -222,27 +222,27 @@ impl Calls {
         };
         let Injection { before, act, after } = self.injector.decide(&call);
         wait(before).await;
-        let fate = match act {
+        let effect = match act {
             // Nothing is read here that could come slowly.
-            Act::Work | Act::Trickle { .. } => Fate::Work,
-            Act::Refuse(fault) | Act::Truncate { fault, .. } => Fate::Refuse(fault),
-            Act::LoseAnswer(fault) => Fate::LoseAnswer(fault),
+            Act::Work | Act::Trickle { .. } => Effect::Work,
+            Act::Refuse(fault) | Act::Truncate { fault, .. } => Effect::Refuse(fault),
+            Act::LoseAnswer(fault) => Effect::LoseAnswer(fault),
         };
-        Begun { fate, after }
+        Begun { effect, after }
     }
 }
 
-impl Fate {
+impl Effect {
     /// Whether the call is made.
     fn makes(&self) -> bool {
         match self {
-            Fate::Work | Fate::LoseAnswer(_) => true,
-            Fate::Refuse(_) => false,
+            Effect::Work | Effect::LoseAnswer(_) => true,
+            Effect::Refuse(_) => false,
         }
     }
 }
 
-impl Parked {
+impl Buffered {
     fn take(&self, slot: usize) -> Option<Delivery> {
         self.all().get_mut(&slot)?.pop_front()
     }
@@ -259,8 +259,8 @@ impl Parked {
 impl Drop for Delayed<'_> {
     fn drop(&mut self) {
         if let Some(delivery) = self.delivery.take() {
-            let mut parked = self.parked.all();
-            parked.entry(self.slot).or_default().push_back(delivery);
+            let mut buffered = self.buffered.all();
+            buffered.entry(self.slot).or_default().push_back(delivery);
         }
     }
 }

@@ -45,7 +45,7 @@ pub use message::{
     Cause, Confirm, Counts, Death, EventRecord, Message, Notice, Observer, Reason, Unacked,
 };
 pub use produce::{MemoryEvents, MemoryProducer};
-pub use publish::{Fate, Kind};
+pub use publish::{Answer, Kind};
 
 use self::publish::Binding;
 use self::state::{MessageQueue, State};
@@ -190,7 +190,8 @@ impl Broker {
         self.with(|state, _| state.bindings.retain(|binding| binding.queue != queue));
     }
 
-    /// Puts a message into a queue, past every fate; `topology_missing` when there is no such queue.
+    /// Puts a message into a queue, whatever answers were set; `topology_missing` when there is no
+    /// such queue.
     pub fn send(&self, queue: &str, message_id: &str, body: Bytes) -> Result<()> {
         let sent = self.with(|state, at| state.send(queue, message_id, message_id, body, at));
         if sent { Ok(()) } else { Err(missing(queue)) }
@@ -250,13 +251,20 @@ impl Broker {
     }
 
     /// Decides the next publish of this kind; further calls decide the ones after it.
-    pub fn next_publish(&self, kind: Kind, fate: Fate) {
-        self.with(|state, _| state.fates.next.entry(kind).or_default().push_back(fate));
+    pub fn next_publish(&self, kind: Kind, answer: Answer) {
+        self.with(|state, _| {
+            state
+                .answers
+                .next
+                .entry(kind)
+                .or_default()
+                .push_back(answer)
+        });
     }
 
     /// Decides every publish of this kind that [`Broker::next_publish`] does not.
-    pub fn every_publish(&self, kind: Kind, fate: Fate) {
-        self.with(|state, _| state.fates.always.insert(kind, fate));
+    pub fn every_publish(&self, kind: Kind, answer: Answer) {
+        self.with(|state, _| state.answers.always.insert(kind, answer));
     }
 
     /// The messages that wait in a queue, in the order in which they would be delivered; none when

@@ -3,7 +3,7 @@
 //! Settings and the options of `work` come in, a [`Backend`] goes out; nothing is connected here.
 //! Nothing outside of `queue` names a broker.
 //!
-//! Another broker is one folder beside [`amqp`](super::amqp) and one arm in [`backend`]. It must
+//! Another broker is one folder next to [`amqp`](super::amqp) and one arm in [`backend`]. It must
 //! implement:
 //!
 //! - [`Backend`]: connects workers, producers and the sweeper of dead letters.

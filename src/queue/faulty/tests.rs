@@ -39,13 +39,13 @@ impl Injector for Script {
     }
 }
 
-struct Bench {
+struct Setup {
     broker: Broker,
     script: Arc<Script>,
     queue: FaultyQueue,
 }
 
-async fn bench(jobs: &[&str]) -> Bench {
+async fn setup(jobs: &[&str]) -> Setup {
     let broker = Broker::default();
     for job in jobs {
         let body = Bytes::from((*job).to_owned());
@@ -54,7 +54,7 @@ async fn bench(jobs: &[&str]) -> Bench {
     let script = Arc::new(Script::default());
     let injector = Arc::clone(&script) as Arc<dyn Injector>;
     let queue = FaultyQueue::new(broker.connect(1), injector);
-    Bench {
+    Setup {
         broker,
         script,
         queue,
@@ -82,7 +82,7 @@ async fn take(queue: &FaultyQueue) -> Delivery {
 
 #[tokio::test(start_paused = true)]
 async fn every_call_is_named() {
-    let Bench { script, queue, .. } = bench(&["a"]).await;
+    let Setup { script, queue, .. } = setup(&["a"]).await;
     let delivery = take(&queue).await;
     assert!(timeout(Duration::ZERO, delivery.lost()).await.is_err());
     delivery.publish(ended()).await.unwrap();
@@ -103,11 +103,11 @@ async fn every_call_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_call_is_not_made() {
-    let Bench {
+    let Setup {
         broker,
         script,
         queue,
-    } = bench(&["a"]).await;
+    } = setup(&["a"]).await;
     for operation in ["next", "publish", "settle", "close"] {
         script.then(operation, Injection::only(Act::Refuse(fault())));
     }
@@ -122,11 +122,11 @@ async fn a_refused_call_is_not_made() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_changes_nothing_else() {
-    let Bench {
+    let Setup {
         broker,
         script,
         queue,
-    } = bench(&["a"]).await;
+    } = setup(&["a"]).await;
     for operation in ["next", "publish", "settle"] {
         script.then(operation, Injection::only(Act::LoseAnswer(fault())));
     }
@@ -141,11 +141,11 @@ async fn a_lost_answer_changes_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delayed_delivery_survives_its_future() {
-    let Bench {
+    let Setup {
         broker,
         script,
         queue,
-    } = bench(&["a"]).await;
+    } = setup(&["a"]).await;
     let slow = || Injection::none().wait_after(sleep(Duration::from_secs(5)));
     let soon = Duration::from_secs(1);
     script.then("next", slow());
@@ -163,11 +163,11 @@ async fn a_delayed_delivery_survives_its_future() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_wait_before_and_after() {
-    let Bench {
+    let Setup {
         broker,
         script,
         queue,
-    } = bench(&["a"]).await;
+    } = setup(&["a"]).await;
     let delivery = take(&queue).await;
     let pause = || sleep(Duration::from_secs(1));
     let both = Injection::none().wait_before(pause()).wait_after(pause());
@@ -187,11 +187,11 @@ async fn calls_wait_before_and_after() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_ends_holds_its_job() {
-    let Bench {
+    let Setup {
         broker,
         script,
         queue,
-    } = bench(&["a"]).await;
+    } = setup(&["a"]).await;
     let never = Injection::none().wait_before(std::future::pending());
     script.then("settle", never);
     let delivery = take(&queue).await;

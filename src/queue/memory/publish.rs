@@ -27,25 +27,25 @@ pub enum Kind {
     Reply,
 }
 
-/// What becomes of a publish with a confirm.
+/// What the broker answers to a publish with a confirm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fate {
+pub enum Answer {
     /// It is routed and confirmed.
     #[default]
-    Take,
+    Confirm,
     /// The broker refuses it (basic.nack): it is in no queue.
-    Refuse,
+    Nack,
     /// The broker returns it: no queue is bound for it.
-    Unroute,
+    Return,
     /// It is routed, and its sender gets `broker_down` instead of the confirm.
     LoseConfirm,
 }
 
-/// The fates that a test has set.
+/// The answers that a test has set.
 #[derive(Default)]
-pub(super) struct Fates {
-    pub(super) next: BTreeMap<Kind, VecDeque<Fate>>,
-    pub(super) always: BTreeMap<Kind, Fate>,
+pub(super) struct Answers {
+    pub(super) next: BTreeMap<Kind, VecDeque<Answer>>,
+    pub(super) always: BTreeMap<Kind, Answer>,
 }
 
 /// Sends events with matching routing keys to a queue.
@@ -83,11 +83,15 @@ pub(super) enum Attempt {
 /// The first step of a publish.
 enum Sent {
     Ended(Attempt),
-    Recorded { index: usize, cuts: u64, fate: Fate },
+    Recorded {
+        index: usize,
+        cuts: u64,
+        answer: Answer,
+    },
 }
 
-impl Fates {
-    fn take(&mut self, kind: Kind) -> Fate {
+impl Answers {
+    fn take(&mut self, kind: Kind) -> Answer {
         let next = self.next.get_mut(&kind).and_then(VecDeque::pop_front);
         let always = self.always.get(&kind).copied();
         next.or(always).unwrap_or_default()
@@ -140,18 +144,18 @@ impl State {
             let message = format!("queue {queue} does not exist");
             Fault::new(Code::TopologyMissing, message).at("amqp.queue")
         };
-        let fate = self.fates.take(Kind::Job);
-        match fate {
-            Fate::Refuse => return Err(refused()),
-            Fate::Unroute => return Err(missing()),
-            Fate::Take | Fate::LoseConfirm => {}
+        let answer = self.answers.take(Kind::Job);
+        match answer {
+            Answer::Nack => return Err(refused()),
+            Answer::Return => return Err(missing()),
+            Answer::Confirm | Answer::LoseConfirm => {}
         }
         if !self.send(queue, job_id, job_id, body, at) {
             return Err(missing());
         }
-        match fate {
-            Fate::LoseConfirm => Err(unconfirmed()),
-            Fate::Take | Fate::Refuse | Fate::Unroute => Ok(()),
+        match answer {
+            Answer::LoseConfirm => Err(unconfirmed()),
+            Answer::Confirm | Answer::Nack | Answer::Return => Ok(()),
         }
     }
 
@@ -175,19 +179,23 @@ impl State {
             return Sent::Ended(Attempt::Lost);
         }
         let kind = way.queue.map_or(Kind::Event, |_| Kind::Reply);
-        let fate = self.fates.take(kind);
-        let published = match fate {
-            Fate::Refuse => return Sent::Ended(Attempt::Answered(Err(refused()))),
-            Fate::Unroute => Published::Unrouted,
-            Fate::Take | Fate::LoseConfirm => self.route(way, event, at),
+        let answer = self.answers.take(kind);
+        let published = match answer {
+            Answer::Nack => return Sent::Ended(Attempt::Answered(Err(refused()))),
+            Answer::Return => Published::Unrouted,
+            Answer::Confirm | Answer::LoseConfirm => self.route(way, event, at),
         };
         let index = self.record(way, event, published, Confirm::Missing);
         let cuts = self.connections.get(&way.connection).map(|one| one.cuts);
         let cuts = cuts.unwrap_or_default();
-        Sent::Recorded { index, cuts, fate }
+        Sent::Recorded {
+            index,
+            cuts,
+            answer,
+        }
     }
 
-    fn end(&mut self, way: Way<'_>, index: usize, cuts: u64, fate: Fate) -> Attempt {
+    fn end(&mut self, way: Way<'_>, index: usize, cuts: u64, answer: Answer) -> Attempt {
         let known = self.connections.get(&way.connection);
         if known.is_none_or(|connection| connection.cuts != cuts || connection.closed) {
             return Attempt::Lost;
@@ -195,7 +203,7 @@ impl State {
         let Some(record) = self.events.get_mut(index) else {
             return Attempt::Lost;
         };
-        if fate == Fate::LoseConfirm {
+        if answer == Answer::LoseConfirm {
             return Attempt::Answered(Err(unconfirmed()));
         }
         record.confirm = Confirm::Given;
@@ -269,9 +277,11 @@ impl Broker {
         match self.with(|state, at| state.begin(way, event, at)) {
             Sent::Ended(attempt) => attempt,
             // Observers were told that the broker has it, and may have cut the connection.
-            Sent::Recorded { index, cuts, fate } => {
-                self.with(|state, _| state.end(way, index, cuts, fate))
-            }
+            Sent::Recorded {
+                index,
+                cuts,
+                answer,
+            } => self.with(|state, _| state.end(way, index, cuts, answer)),
         }
     }
 }

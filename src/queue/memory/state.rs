@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::channel::{Channel, Connection, Held};
 use super::message::{Cause, Counts, EventRecord, Message, Notice, Observer, Reason};
-use super::publish::{Binding, Fates, Watcher};
+use super::publish::{Answers, Binding, Watcher};
 use super::{DEAD_LETTERS, JOBS, QueueRules, RESULTS, Rules};
 
 /// Everything the broker knows.
@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) bindings: Vec<Binding>,
     pub(super) watchers: BTreeMap<u64, Watcher>,
     pub(super) events: Vec<EventRecord>,
-    pub(super) fates: Fates,
+    pub(super) answers: Answers,
     pub(super) counts: Counts,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) notices: Vec<Notice>,
@@ -102,7 +102,7 @@ impl State {
                 .into(),
             watchers: BTreeMap::new(),
             events: Vec::new(),
-            fates: Fates::default(),
+            answers: Answers::default(),
             counts: Counts::default(),
             observers: Vec::new(),
             notices: Vec::new(),

@@ -205,8 +205,8 @@ async fn publishes_meet_the_fate_that_was_set() {
     let queue = broker.connect(1);
     submit(&broker, &["a"]).await;
     let delivery = take(&queue, 0).await;
-    for fate in [Fate::Refuse, Fate::LoseConfirm, Fate::Unroute] {
-        broker.next_publish(Kind::Event, fate);
+    for answer in [Answer::Nack, Answer::LoseConfirm, Answer::Return] {
+        broker.next_publish(Kind::Event, answer);
     }
     for expected in [
         None,
@@ -222,7 +222,7 @@ async fn publishes_meet_the_fate_that_was_set() {
     let confirms: Vec<Confirm> = broker.events().iter().map(|one| one.confirm).collect();
     assert_eq!(confirms, [Confirm::Missing, Confirm::Given, Confirm::Given]);
     assert_eq!(broker.length(RESULTS), 2);
-    broker.every_publish(Kind::Job, Fate::LoseConfirm);
+    broker.every_publish(Kind::Job, Answer::LoseConfirm);
     let unknown = broker.producer().submit("b", Bytes::from("b")).await;
     assert_eq!(unknown.unwrap_err().code, Code::BrokerDown);
     assert_eq!(bodies(&broker.ready(JOBS)), [b"b"]);
