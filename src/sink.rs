@@ -147,7 +147,7 @@ impl Sink {
             return true;
         };
         match upload.take() {
-            Some(upload) => abort(self.store.as_ref(), &self.url, &upload).await,
+            Some(upload) => abort(self.store.as_ref(), &self.url, &upload).await.is_ok(),
             None => true,
         }
     }
@@ -222,16 +222,21 @@ pub async fn refuse_existing(store: &dyn Store, url: &ObjectUrl) -> Result<()> {
     }
 }
 
-/// Aborts an upload, checks and counts it. `true` when it is gone.
-pub async fn abort(store: &dyn Store, url: &ObjectUrl, upload: &UploadId) -> bool {
-    let result = store.abort(url, upload).await;
-    let gone = matches!(result, Ok(Aborted::Gone));
-    observe::upload_aborted(gone);
-    if !gone {
-        let detail = result.err().map(|fault| fault.message);
-        tracing::error!(%url, detail, "an upload could not be aborted; it stays until the reaper finds it");
+/// Aborts an upload, checks and counts it; says why it is not gone.
+pub async fn abort(store: &dyn Store, url: &ObjectUrl, upload: &UploadId) -> Result<()> {
+    let result = match store.abort(url, upload).await {
+        Ok(Aborted::Gone) => Ok(()),
+        Ok(Aborted::Left) => Err(Fault::new(
+            Code::IntegrityMismatch,
+            format!("an upload of {url} is there after it was aborted"),
+        )),
+        Err(fault) => Err(fault),
+    };
+    observe::upload_aborted(result.is_ok());
+    if let Err(fault) = &result {
+        tracing::error!(%url, detail = fault.message, "an upload could not be aborted; it stays until the reaper finds it");
     }
-    gone
+    result
 }
 
 fn ended() -> Fault {

@@ -95,7 +95,7 @@ impl Pipeline {
     async fn take_up(&self, parsed: &ParsedJob, entry: Entry) -> Result<Recalled> {
         if !entry.is_of(parsed.digest) {
             self.refuse_rival(&entry)?;
-            self.abort_uploads(&entry, |_| true).await;
+            self.abort_uploads(&entry, |_| true).await?;
             let remains = Remains {
                 was_read: true,
                 entry: Some(entry),
@@ -128,7 +128,7 @@ impl Pipeline {
             }
         }
         self.abort_uploads(&entry, |index| published[index].is_none())
-            .await;
+            .await?;
         Ok(Recalled::Unfinished(Box::new(Remains {
             was_read: true,
             entry: Some(entry),
@@ -187,13 +187,16 @@ impl Pipeline {
     }
 
     /// Aborts what an entry remembers, and what was begun after it was written and never
-    /// remembered. Best effort: the reaper, or the next attempt, looks again.
-    async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) {
+    /// remembered. The entry is about to be replaced: where the store does not answer, the attempt
+    /// ends here, so that no upload is forgotten. What may not be aborted is left to the reaper.
+    async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) -> Result<()> {
         let outputs = entry.outputs.iter().enumerate();
         let outputs = outputs.filter(|(index, _)| wanted(*index));
         let companions = entry.companions.iter();
         let companions = companions.filter(|c| c.uploads || c.object.upload.is_some());
         let companions = companions.map(|companion| &companion.object);
+        let life = (entry.begun, self.clock.now() + CLOCK_SKEW);
+        let mut ended = Ok(());
         for remembered in outputs.map(|(_, object)| object).chain(companions) {
             let Ok(url) = ObjectUrl::parse(&remembered.url) else {
                 continue;
@@ -201,25 +204,36 @@ impl Pipeline {
             if entry.result.is_some() || admit::admit_url(&url, &self.worker, self.files).is_err() {
                 continue;
             }
-            let store = self.stores.of(&url);
-            if let Some(upload) = &remembered.upload {
-                sink::abort(store.as_ref(), &url, upload).await;
-            } else if let Err(fault) = self.abort_since(&url, entry.begun).await {
-                let code = fault.code.as_str();
-                tracing::warn!(%url, code, detail = %fault.message, "cannot look for uploads that a crash left");
+            match self.abort_remembered(&url, remembered, life).await {
+                Err(fault) if fault.retryable() => ended = ended.and(Err(fault)),
+                Ok(_) | Err(_) => {}
             }
         }
+        ended
     }
 
-    async fn abort_since(&self, url: &ObjectUrl, begun: u64) -> Result<()> {
-        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(begun);
+    /// Aborts the upload that is remembered of an object; where none is, all that began since the
+    /// entry did and before `until`. How many were aborted.
+    pub(crate) async fn abort_remembered(
+        &self,
+        url: &ObjectUrl,
+        remembered: &OutputEntry,
+        (begun, until): (u64, SystemTime),
+    ) -> Result<usize> {
         let store = self.stores.of(url);
+        if let Some(upload) = &remembered.upload {
+            sink::abort(store.as_ref(), url, upload).await?;
+            return Ok(1);
+        }
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(begun);
+        let mut aborted = 0;
         for upload in store.uploads(url).await? {
-            if upload.begun + CLOCK_SKEW >= since {
-                sink::abort(store.as_ref(), url, &upload.id).await;
+            if upload.begun + CLOCK_SKEW >= since && upload.begun <= until {
+                sink::abort(store.as_ref(), url, &upload.id).await?;
+                aborted += 1;
             }
         }
-        Ok(())
+        Ok(aborted)
     }
 
     /// The result of an output that an earlier attempt published; its token tells, or a file's

@@ -39,7 +39,7 @@ impl Pipeline {
     }
 
     /// Aborts what was staged, and forgets the job. An IV of the caller's is never forgotten, nor is
-    /// an output that is visible, or may be.
+    /// an output that is visible, or may be, nor an upload that may be there.
     pub(super) async fn give_up(&self, parsed: &ParsedJob, plan: &Plan, staged: &mut Staged) {
         let companions = staged.companions.iter_mut().map(|c| &mut c.staged);
         let all = staged.outputs.iter_mut().chain(companions);
@@ -48,7 +48,7 @@ impl Pipeline {
         let companions = staged.companions.iter().map(|c| &c.staged);
         let mut visible = staged.outputs.iter().chain(companions);
         let visible = visible.any(StagedOutput::may_be_published) || !staged.entry.ours.is_empty();
-        if !plan.ledger || visible || left || staged.midway {
+        if !plan.ledger || visible || left || staged.in_doubt {
             return;
         }
         let forgotten = async {

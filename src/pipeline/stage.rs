@@ -32,8 +32,9 @@ pub(super) struct Staged {
     pub outputs: Vec<StagedOutput>,
     pub companions: Vec<StagedCompanion>,
     pub entry: Entry,
-    /// Companions are being begun: not all that there are of them may be known.
-    pub midway: bool,
+    /// There may be uploads that the entry does not name: companions are being begun, or the answer
+    /// to a beginning was lost.
+    pub in_doubt: bool,
 }
 
 /// One output, from begin to publication.
@@ -112,11 +113,14 @@ impl Pipeline {
             begun.map_err(|fault| named(fault, &format!("/outputs/{index}")))
         });
         let mut outputs = Vec::new();
-        let mut refusal = None;
+        let (mut refusal, mut in_doubt) = (None, false);
         for begun in join_all(begun).await {
             match begun {
                 Ok(output) => outputs.push(output),
-                Err(fault) => refusal = refusal.or(Some(fault)),
+                Err(fault) => {
+                    in_doubt |= fault.retryable();
+                    refusal = refusal.or(Some(fault));
+                }
             }
         }
         let mut staged = Staged {
@@ -124,7 +128,7 @@ impl Pipeline {
             outputs,
             companions: Vec::new(),
             entry,
-            midway: false,
+            in_doubt,
         };
         if let Some(fault) = refusal {
             self.give_up(parsed, plan, &mut staged).await;

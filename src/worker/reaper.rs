@@ -12,7 +12,6 @@ use crate::fault::Result;
 use crate::job::ObjectUrl;
 use crate::ledger::{self, Entry, Ledger};
 use crate::pipeline::Pipeline;
-use crate::sink;
 use crate::store::Listed;
 
 /// Longest time between two rounds.
@@ -78,17 +77,26 @@ async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
         }
         return Ok(0);
     }
+    // An upload that is younger belongs to somebody else's attempt.
+    let now = pipeline.clock.now();
+    let old = now.checked_sub(pipeline.worker.reap_after).unwrap_or(now);
+    let life = (entry.begun, old);
     let mut aborted = 0;
     let mut left = false;
     let companions = entry.companions.iter_mut();
     let companions = companions.map(|companion| &mut companion.object);
     for output in entry.outputs.iter_mut().chain(companions) {
-        let (Some(upload), Ok(url)) = (output.upload.take(), ObjectUrl::parse(&output.url)) else {
+        let Ok(url) = ObjectUrl::parse(&output.url) else {
             continue;
         };
-        let gone = sink::abort(pipeline.stores.of(&url).as_ref(), &url, &upload).await;
-        aborted += usize::from(gone);
-        left |= !gone;
+        match pipeline.abort_remembered(&url, output, life).await {
+            Ok(gone) => {
+                aborted += gone;
+                output.upload = None;
+            }
+            // Who may not list uploads can only abort those that are named.
+            Err(fault) => left |= fault.retryable() || output.upload.is_some(),
+        }
     }
     if left {
         return Ok(aborted);

@@ -93,6 +93,10 @@ impl Checks {
             let Some((job, output)) = of_output(&world, &url) else {
                 continue;
             };
+            // What a forged source decrypts to is nobody's plaintext; it may not become visible.
+            if job.input.fault == InputFault::Forged {
+                continue;
+            }
             for part in &upload.parts {
                 let name = (upload.id.0.clone(), part.number);
                 if lock(&self.seen).parts.insert(name, part.times) == Some(part.times) {
@@ -106,7 +110,7 @@ impl Checks {
     }
 
     /// Finds the version of the source that something was made of, and remembers that it met this
-    /// keystream.
+    /// keystream. A part without plaintext may be of any version, and tells nothing.
     fn match_version(
         &self,
         world: &World,
@@ -116,20 +120,23 @@ impl Checks {
         matches: impl Fn(&Expected) -> bool,
         otherwise: String,
     ) {
+        let (mut versions, mut keystream) = (Vec::new(), None);
         for (version, source) in world.versions(job.number).iter().enumerate() {
             let opens = |wrapped: &[u8]| world.keys.key_of(wrapped);
             match expected(job, output, &source.plain, metadata, opens) {
                 Err(why) => return world.violation(format!("{otherwise}: {why}")),
                 Ok(expected) if matches(&expected) => {
-                    if let Some(keystream) = expected.keystream {
-                        self.met(world, job, output, keystream, version);
-                    }
-                    return;
+                    versions.push(version);
+                    keystream = expected.keystream;
                 }
                 Ok(_) => {}
             }
         }
-        world.violation(otherwise);
+        match (versions.as_slice(), keystream) {
+            ([], _) => world.violation(otherwise),
+            ([only], Some(keystream)) => self.met(world, job, output, keystream, *only),
+            (_, _) => {}
+        }
     }
 
     /// P13: a keystream meets one plaintext. CBC has none.
@@ -146,14 +153,13 @@ impl Checks {
         }
         let plaintext = (jobs::output_url(job, output), version);
         let mut seen = lock(&self.seen);
-        let first = seen
-            .keystreams
-            .entry(keystream)
-            .or_insert_with(|| plaintext.clone());
-        if *first != plaintext {
-            let (first, second) = (first.clone(), plaintext);
-            drop(seen);
-            world.violation(format!("P13: one keystream met {first:?} and {second:?}"));
+        let known = seen.keystreams.entry(keystream);
+        let first = known.or_insert_with(|| plaintext.clone()).clone();
+        drop(seen);
+        if first != plaintext {
+            world.violation(format!(
+                "P13: one keystream met {first:?} and {plaintext:?}"
+            ));
         }
     }
 

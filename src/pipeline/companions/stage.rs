@@ -95,9 +95,9 @@ impl Pipeline {
         let (ours, reservation) = (&ours, &begun.reservation);
         let staging = named.into_iter();
         let staging = staging.map(|named| self.stage_companion(parsed, named, ours, reservation));
-        begun.staged.midway = true;
+        begun.staged.in_doubt = true;
         let (staged, fault) = some_at_once(staging).await;
-        begun.staged.midway = false;
+        begun.staged.in_doubt = false;
         begun.staged.companions = staged;
         match fault {
             Some(fault) => Err(fault),
