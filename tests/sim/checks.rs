@@ -1,7 +1,7 @@
 //! Checks: what must hold at every step of a run, and at its end. Each names the promise of README
 //! that it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -70,6 +70,9 @@ impl Checks {
         if let Some(refused) = refused {
             return world.violation(format!("{refused}: {url}"));
         }
+        if job.outputs[output].is_refused() {
+            return world.violation(format!("if_exists: {url} was replaced"));
+        }
         let body = world.store.object(url).map(|object| object.body);
         let body = body.unwrap_or_default();
         let matches = |expected: &Expected| expected.object == *body;
@@ -110,7 +113,8 @@ impl Checks {
     }
 
     /// Finds the version of the source that something was made of, and remembers that it met this
-    /// keystream. A part without plaintext may be of any version, and tells nothing.
+    /// keystream; all versions that it can be. A part without plaintext can be of any, and tells
+    /// nothing.
     fn match_version(
         &self,
         world: &World,
@@ -119,12 +123,15 @@ impl Checks {
         metadata: &Metadata,
         matches: impl Fn(&Expected) -> bool,
         otherwise: String,
-    ) {
+    ) -> Vec<usize> {
         let (mut versions, mut keystream) = (Vec::new(), None);
         for (version, source) in world.versions(job.number).iter().enumerate() {
             let opens = |wrapped: &[u8]| world.keys.key_of(wrapped);
             match expected(job, output, &source.plain, metadata, opens) {
-                Err(why) => return world.violation(format!("{otherwise}: {why}")),
+                Err(why) => {
+                    world.violation(format!("{otherwise}: {why}"));
+                    return Vec::new();
+                }
                 Ok(expected) if matches(&expected) => {
                     versions.push(version);
                     keystream = expected.keystream;
@@ -137,6 +144,7 @@ impl Checks {
             ([only], Some(keystream)) => self.met(world, job, output, keystream, *only),
             (_, _) => {}
         }
+        versions
     }
 
     /// P13: a keystream meets one plaintext. CBC has none.
@@ -194,20 +202,59 @@ impl Checks {
         }
     }
 
-    /// P1: every required output of a job is there, and right.
+    /// P1: every required output of a job is there, and right; P5: all are of one version of its
+    /// source.
     fn readable(&self, world: &World, job: &JobSpec) {
+        let mut common: Option<BTreeSet<usize>> = None;
         for (index, output) in job.outputs.iter().enumerate() {
             let url = jobs::output_url(job, index);
             match world.store.object(&url) {
                 None if output.required => {
                     world.violation(format!("P1: {url} is missing although its job was acked"));
                 }
+                Some(_) if output.is_refused() => {}
                 None => {}
                 Some(object) => {
                     let matches = |expected: &Expected| expected.object == *object.body;
                     let what = format!("P1: {url} cannot be read although its job was acked");
-                    self.match_version(world, job, index, &object.metadata, matches, what);
+                    let versions =
+                        self.match_version(world, job, index, &object.metadata, matches, what);
+                    // What an attempt that died left under `if_exists: fail` stays, whatever the
+                    // source is by then.
+                    if output.if_absent {
+                        continue;
+                    }
+                    let versions = versions.into_iter().collect();
+                    common = Some(match common {
+                        None => versions,
+                        Some(common) => common.intersection(&versions).copied().collect(),
+                    });
                 }
+            }
+        }
+        if common.is_some_and(|versions| versions.is_empty()) {
+            let id = jobs::id(job);
+            world.violation(format!("P5: {id} was made of two versions of its source"));
+        }
+    }
+
+    /// P15: what a result says of its outputs is what the store holds.
+    fn told_the_truth(&self, world: &World, event: &Outgoing) {
+        let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap_or_default();
+        let outputs = body["data"]["outputs"].as_array().cloned();
+        for output in outputs.unwrap_or_default() {
+            if output["status"] != "written" {
+                continue;
+            }
+            let url = output["url"]
+                .as_str()
+                .and_then(|url| ObjectUrl::parse(url).ok());
+            let object = url.as_ref().and_then(|url| world.store.object(url));
+            let same = object.is_some_and(|object| {
+                output["bytes"] == object.body.len() && output["etag"] == object.version.etag
+            });
+            if !same {
+                world.violation(format!("P15: the result tells of another object: {output}"));
             }
         }
     }
@@ -249,6 +296,12 @@ impl Checks {
         let overwritten = world.schedule.overwrites(job.number);
         let overlaps = world.schedule.family == Family::Overlapping;
         match job.input.fault {
+            InputFault::None if job.is_refused() && done > 0 => {
+                world.violation(format!(
+                    "if_exists: {id} succeeded over somebody else's object"
+                ));
+            }
+            InputFault::None if job.is_refused() => {}
             InputFault::None if dead > 0 && !overwritten && !overlaps => {
                 world.violation(format!("{id} failed, and nothing was wrong with it"));
             }
@@ -292,7 +345,14 @@ impl Observer for Checks {
                 settlement,
                 ..
             } => self.settled(&world, message, *settlement),
-            Notice::Published(record) => note_event(&world, &record.event),
+            Notice::Published(record) => {
+                note_event(&world, &record.event);
+                // Somebody else may have replaced an object of an overlapping job meanwhile.
+                let single = world.schedule.family == Family::Single;
+                if single && record.event.routing_key == "job.succeeded" {
+                    self.told_the_truth(&world, &record.event);
+                }
+            }
             Notice::Returned { cause, .. } => world.note(&format!("a message is back: {cause:?}")),
             Notice::Delivered { .. }
             | Notice::Confirmed(_)

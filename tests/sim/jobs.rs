@@ -18,6 +18,9 @@ pub const IN: &str = "sources";
 /// Bucket of outputs.
 pub const OUT: &str = "outputs";
 
+/// An object that no worker wrote.
+pub const STRANGER: &[u8] = b"somebody else's";
+
 static PORTABLE: Portable = Portable;
 
 /// The name of a key of a job: of its input, or of output number `output`.

@@ -63,6 +63,7 @@ fn run(schedule: &Schedule, traced: bool) -> Ran {
         for job in &schedule.jobs {
             world.overwrite(job.number);
         }
+        world.put_strangers();
         let checks = Checks::watch(&world);
         world.watched_by(&checks);
         for _ in 0..schedule.workers {

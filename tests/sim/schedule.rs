@@ -72,6 +72,8 @@ pub struct OutputSpec {
     pub given_iv: bool,
     pub if_absent: bool,
     pub required: bool,
+    /// Somebody else's object stands in its place before the job comes.
+    pub stranger: bool,
 }
 
 /// Whose key an output uses.
@@ -114,6 +116,21 @@ pub enum What {
     Cut,
     /// Somebody writes a new version of a job's source.
     Overwrite { job: usize },
+}
+
+impl OutputSpec {
+    /// Whether it may not be written, since something is there.
+    pub fn is_refused(&self) -> bool {
+        self.if_absent && self.stranger
+    }
+}
+
+impl JobSpec {
+    /// Whether it can only fail, since a required output may not be written.
+    pub fn is_refused(&self) -> bool {
+        let mut outputs = self.outputs.iter();
+        outputs.any(|output| output.required && output.is_refused())
+    }
 }
 
 const MODES: [Mode; 4] = [
@@ -244,6 +261,7 @@ fn output(rng: &mut Rng, before: Option<&OutputSpec>) -> OutputSpec {
         given_iv: chance(rng, 40) && !matches!(mode, None | Some(Mode::Cobblestone)),
         if_absent: chance(rng, 25),
         required: chance(rng, 75),
+        stranger: chance(rng, 15),
     };
     if let Some(before) = before
         && before.mode.is_some()

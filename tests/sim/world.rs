@@ -11,6 +11,7 @@ use ciphermill::checksum::Algorithm;
 use ciphermill::clock::{Clock, VirtualClock};
 use ciphermill::engine::inline::InlineEngine;
 use ciphermill::inject::Call;
+use ciphermill::job::ObjectUrl;
 use ciphermill::keys::KeySource;
 use ciphermill::keys::faulty::FaultyKeys;
 use ciphermill::keys::fixed::FixedKeys;
@@ -198,12 +199,26 @@ impl World {
             .push(SourceVersion { plain });
         drop(sources);
         self.note(&format!("source {number} has version {version}"));
-        let body = jobs::stored(job, version);
+        self.put(&jobs::source_url(job), jobs::stored(job, version));
+    }
+
+    /// Puts somebody else's objects where the schedule says so.
+    pub fn put_strangers(&self) {
+        for job in &self.schedule.jobs {
+            let strangers = job.outputs.iter().enumerate();
+            for (index, _) in strangers.filter(|(_, output)| output.stranger) {
+                self.put(&jobs::output_url(job, index), jobs::STRANGER.to_vec());
+            }
+        }
+    }
+
+    /// Writes an object as another program would.
+    fn put(&self, url: &ObjectUrl, body: Vec<u8>) {
         let checksum = Algorithm::Crc64Nvme.of(&body);
-        let (url, new) = (jobs::source_url(job), NewObject::plain());
-        let put = self.store.put(&url, &new, body.into(), &checksum);
+        let new = NewObject::plain();
+        let put = self.store.put(url, &new, body.into(), &checksum);
         let put = futures_util::FutureExt::now_or_never(put);
-        put.expect("memory never waits").expect("a source");
+        put.expect("memory never waits").expect("written");
     }
 
     /// A pipeline of its own, over stores and keys as this process reaches them; all of them where
