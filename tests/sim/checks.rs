@@ -294,15 +294,14 @@ impl Checks {
             ));
         }
         let overwritten = world.schedule.overwrites(job.number);
+        let denied = world.schedule.denies();
         let overlaps = world.schedule.family == Family::Overlapping;
         match job.input.fault {
             InputFault::None if job.is_refused() && done > 0 => {
-                world.violation(format!(
-                    "if_exists: {id} succeeded over somebody else's object"
-                ));
+                world.violation(format!("{id} succeeded, although it must be refused"));
             }
             InputFault::None if job.is_refused() => {}
-            InputFault::None if dead > 0 && !overwritten && !overlaps => {
+            InputFault::None if dead > 0 && !overwritten && !overlaps && !denied => {
                 world.violation(format!("{id} failed, and nothing was wrong with it"));
             }
             InputFault::Forged | InputFault::BrokenPromise if done > 0 => {

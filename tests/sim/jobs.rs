@@ -31,12 +31,18 @@ pub fn key_name(job: &JobSpec, output: Option<usize>) -> String {
     while job.outputs[output].key == KeySpec::Shared && output > 0 {
         output -= 1;
     }
-    format!("key-{}-{output}", job.number)
+    match job.outputs[output].key {
+        KeySpec::Alias => format!("key-{}-{}-alias", job.number, output - 1),
+        KeySpec::Own | KeySpec::Shared | KeySpec::Generated => {
+            format!("key-{}-{output}", job.number)
+        }
+    }
 }
 
-/// The bytes of a named key: any that differ from all others.
+/// The bytes of a named key: any that differ from all others, but for an alias.
 pub fn key_bytes(name: &str, bytes: usize) -> Vec<u8> {
     use sha2::Digest;
+    let name = name.trim_end_matches("-alias");
     sha2::Sha256::digest(name.as_bytes())[..bytes].to_vec()
 }
 
@@ -45,6 +51,10 @@ pub const INPUT_KEY_BYTES: usize = 32;
 
 /// The IV that an output is given.
 pub fn given_iv(job: &JobSpec, output: usize) -> Vec<u8> {
+    let output = match job.outputs[output].key {
+        KeySpec::Alias => output - 1,
+        KeySpec::Own | KeySpec::Shared | KeySpec::Generated => output,
+    };
     key_bytes(&format!("iv-{}-{output}", job.number), 16)
 }
 
@@ -101,7 +111,9 @@ fn output_message(job: &JobSpec, index: usize, spec: &OutputSpec) -> Value {
     if let Some(mode) = spec.mode {
         let key = match spec.key {
             KeySpec::Generated => json!({"generate": {"keyring": {"bits": spec.key_bytes * 8}}}),
-            KeySpec::Own | KeySpec::Shared => named_key(&key_name(job, Some(index))),
+            KeySpec::Own | KeySpec::Shared | KeySpec::Alias => {
+                named_key(&key_name(job, Some(index)))
+            }
         };
         let iv = spec.given_iv.then(|| given_iv(job, index));
         output.insert("encryption".into(), encryption(mode, key, iv));

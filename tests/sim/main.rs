@@ -10,6 +10,7 @@
 //! ```text
 //! CIPHERMILL_SIM_SEED=17 cargo test --test sim              one seed, with all that happens
 //! CIPHERMILL_SIM_SEED=17 CIPHERMILL_SIM_KEEP=0,3 ...        only these pieces of its schedule
+//! CIPHERMILL_SIM_BRIEF=1 ...                                only the seed and what was wrong
 //! CIPHERMILL_SIM_FROM=5000 CIPHERMILL_SIM_COUNT=100000 ...  other seeds, more of them
 //! ```
 
@@ -177,7 +178,13 @@ fn promises_hold_in_every_schedule() {
     println!("{} schedules, {calls} calls", end - from);
     let failed = failed.into_inner().expect("no thread panicked");
     if let Some(seed) = failed.iter().min() {
-        panic!("{}", describe(*seed));
+        match std::env::var_os("CIPHERMILL_SIM_BRIEF") {
+            None => panic!("{}", describe(*seed)),
+            Some(_) => panic!(
+                "\nseed {seed}: {:?}",
+                run(&Schedule::of(*seed), false).violations
+            ),
+        }
     }
     assert!(calls > (end - from) * 10, "the workers did next to nothing");
 }

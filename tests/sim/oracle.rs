@@ -62,7 +62,9 @@ pub fn expected(
             let wrapped = get("ciphermill-key")?;
             generated(&wrapped).ok_or("the wrapped key does not open")?
         }
-        KeySpec::Own | KeySpec::Shared => key_bytes(&key_name(job, Some(output)), spec.key_bytes),
+        KeySpec::Own | KeySpec::Shared | KeySpec::Alias => {
+            key_bytes(&key_name(job, Some(output)), spec.key_bytes)
+        }
     };
     let start = match mode {
         Mode::Cobblestone => get("ciphermill-salt")?,

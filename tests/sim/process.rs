@@ -174,12 +174,13 @@ impl Process {
                 }
             }
             // A queue rides over its broker's faults by itself; only these two tell of them.
-            What::Refuse | What::LoseAnswer
+            What::Refuse | What::Deny | What::LoseAnswer
                 if call.seam == Seam::Queue && !matches!(call.operation, "publish" | "settle") =>
             {
                 none
             }
             What::Refuse => Injection::only(Act::Refuse(failure(call))),
+            What::Deny => Injection::only(Act::Refuse(denial(call))),
             What::LoseAnswer => Injection::only(Act::LoseAnswer(failure(call))),
             What::Truncate { .. } if call.operation != "read" => none,
             What::Truncate { bytes } => Injection::only(Act::Truncate {
@@ -257,6 +258,19 @@ impl Injector for Process {
             running.await;
         })
     }
+}
+
+/// How a call of this kind is refused for good.
+fn denial(call: &Call) -> Fault {
+    let code = match call.seam {
+        Seam::Store => match call.operation {
+            "put" | "begin" | "upload" | "complete" | "abort" | "delete" => Code::SinkDenied,
+            _ => Code::SourceDenied,
+        },
+        Seam::Keys => Code::KeyDenied,
+        Seam::Queue => return failure(call),
+    };
+    Fault::new(code, "access is denied")
 }
 
 /// How a call of this kind fails.

@@ -83,6 +83,8 @@ pub enum KeySpec {
     Own,
     /// The one that the output before it uses; the same mode then.
     Shared,
+    /// The key and the IV of the output before it, under another name: such a job must be refused.
+    Alias,
     /// The worker makes one.
     Generated,
 }
@@ -106,6 +108,8 @@ pub enum What {
     Delay { after: bool, ms: u64 },
     /// The call fails without being made.
     Refuse,
+    /// The call is refused for good: this worker may not do it.
+    Deny,
     /// The call is made and its answer is lost.
     LoseAnswer,
     /// A read ends after so many bytes.
@@ -126,10 +130,11 @@ impl OutputSpec {
 }
 
 impl JobSpec {
-    /// Whether it can only fail, since a required output may not be written.
+    /// Whether it can only fail: a required output may not be written, or two would meet one
+    /// keystream.
     pub fn is_refused(&self) -> bool {
         let mut outputs = self.outputs.iter();
-        outputs.any(|output| output.required && output.is_refused())
+        outputs.any(|output| output.key == KeySpec::Alias || output.required && output.is_refused())
     }
 }
 
@@ -172,6 +177,12 @@ impl Schedule {
         let overwrites =
             |step: &Step| matches!(step.what, What::Overwrite { job } if job == number);
         self.steps.iter().any(overwrites)
+    }
+
+    /// Whether something is refused for good in it, which may fail any job.
+    pub fn denies(&self) -> bool {
+        let denies = |step: &Step| matches!(step.what, What::Deny);
+        self.steps.iter().any(denies)
     }
 
     /// What is left when the pieces of which `keep` says no are taken away: jobs first, then steps.
@@ -270,8 +281,13 @@ fn output(rng: &mut Rng, before: Option<&OutputSpec>) -> OutputSpec {
     {
         output.mode = before.mode;
         output.key_bytes = before.key_bytes;
-        output.key = KeySpec::Shared;
-        output.given_iv = false;
+        let counts = matches!(before.mode, Some(Mode::AesCtr | Mode::AesGcm));
+        let alias = before.key == KeySpec::Own && before.given_iv && counts;
+        output.key = match alias && chance(rng, 30) {
+            true => KeySpec::Alias,
+            false => KeySpec::Shared,
+        };
+        output.given_iv = output.key == KeySpec::Alias;
     }
     output
 }
@@ -279,7 +295,7 @@ fn output(rng: &mut Rng, before: Option<&OutputSpec>) -> OutputSpec {
 fn step(rng: &mut Rng, family: Family, jobs: usize) -> Step {
     let call = pick(rng, 3..20 + 25 * jobs as u64);
     let after = rng.bool();
-    let what = match rng.u8(..20) {
+    let what = match rng.u8(..21) {
         0..=4 => What::Crash {
             after,
             restart_ms: pick(rng, 0..30_000),
@@ -308,6 +324,7 @@ fn step(rng: &mut Rng, family: Family, jobs: usize) -> Step {
         17 | 18 => What::Overwrite {
             job: rng.usize(..jobs),
         },
+        19 => What::Deny,
         _ => What::Refuse,
     };
     Step { call, what }
