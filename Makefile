@@ -19,10 +19,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 SETUP := tests/support/setup.sh
 PARTS := tests/support/parts.sh
+# How long each step of this run took.
+MINUTES = $(TARGET)/minutes.tsv
 # $(call timed,WHAT,COMMAND): says what is going on, and afterwards how long it took.
-timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '    %s: %d s\n' '$(1)' $$((SECONDS - begun))
+timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); took=$$((SECONDS - begun)); \
+  printf '    %s: %d s\n' '$(1)' $$took; mkdir -p "$(TARGET)"; printf '%s\t%d\n' '$(1)' $$took >>"$(MINUTES)"
 
-.PHONY: help demo test accept bench sanitize fuzz lint lint-deploy clean cargo
+.PHONY: help demo test suites minutes sim accept bench sanitize fuzz lint lint-deploy clean cargo
 
 # Sanitizers are no stable part of the compiler yet; this lets the stable one run them.
 SANITIZED := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
@@ -40,13 +43,27 @@ demo: cargo ## build it and watch it work on this machine, without broker, store
 	@"$(TARGET)/release/ciphermill" demo --dir demo-out
 
 test: cargo ## everything CI checks: format, lints, all tests against a real broker and real stores
+	@rm -f "$(MINUTES)"
 	$(call timed,what the tests need,$(SETUP) test)
 	$(call timed,format,cargo fmt --check)
 	$(call timed,clippy,cargo clippy --locked --workspace --all-targets -- -D warnings)
 	$(call timed,clippy without a GPU engine,cargo clippy --locked --no-default-features -- -D warnings)
 	$(call timed,test build,cargo test --locked --workspace --no-run)
-	$(call timed,tests,$(PARTS) run -- cargo test --locked --workspace --no-fail-fast)
+	$(call timed,tests,$(PARTS) run -- $(MAKE) --no-print-directory suites)
+	$(call timed,faults that the simulation finds,tests/mutants/run.py)
 	@$(MAKE) --no-print-directory lint-deploy
+	@tests/support/minutes.py suites "$(TARGET)/suites.log" >>"$(MINUTES)"
+	@tests/support/minutes.py report "$(MINUTES)"
+
+# Every test program, against the parts that parts.sh has started.
+suites:
+	@cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$(TARGET)/suites.log"
+
+minutes: ## write what the last `make test` took into docs/contributing.md
+	@tests/support/minutes.py keep "$(MINUTES)"
+
+sim: cargo ## whole workers in simulation, by seed: CIPHERMILL_SIM_FROM and _COUNT choose the seeds
+	@cargo test --locked --test sim -- --nocapture
 
 accept: cargo ## the acceptance run: large objects, restarts and outages under load
 	$(call timed,what the tests need,$(SETUP) test)

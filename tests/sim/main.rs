@@ -33,7 +33,7 @@ use schedule::Schedule;
 use world::{World, lock};
 
 /// Schedules that a plain `cargo test` runs.
-const COUNT: u64 = 2_000;
+const COUNT: u64 = 5_000;
 /// Every so many schedules one is run twice, and must go the same way.
 const TWICE: u64 = 25;
 /// Simulated time after which a job that is not settled is stuck.
