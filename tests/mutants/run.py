@@ -123,6 +123,9 @@ def main():
     faults = parse((Path(__file__).parent / "list.txt").read_text())
     if len({name for name, _ in faults}) != len(faults):
         sys.exit("error: two faults have one name")
+    wanted = [any(word in name for word in sys.argv[1:]) or not sys.argv[1:] for name, _ in faults]
+    if not any(wanted):
+        sys.exit(f"{__doc__}\nerror: no fault has such a name\nhelp: see tests/mutants/list.txt")
     mutate(faults)
     program = build()
     code, said = run(program, None, 200)
@@ -130,7 +133,7 @@ def main():
         sys.exit(f"{said}\nerror: the simulation fails without any fault")
     missed = []
     for number, (name, _) in enumerate(faults):
-        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+        if not wanted[number]:
             continue
         begun = time.monotonic()
         code, said = run(program, number, SCHEDULES)
