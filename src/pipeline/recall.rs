@@ -188,7 +188,8 @@ impl Pipeline {
 
     /// Aborts what an entry remembers, and what was begun after it was written and never
     /// remembered. The entry is about to be replaced: where the store does not answer, the attempt
-    /// ends here, so that no upload is forgotten. What may not be aborted is left to the reaper.
+    /// ends here, so that no upload is forgotten. One that this worker may not abort is logged and
+    /// counted.
     async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) -> Result<()> {
         let outputs = entry.outputs.iter().enumerate();
         let outputs = outputs.filter(|(index, _)| wanted(*index));

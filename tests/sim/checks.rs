@@ -60,6 +60,11 @@ impl Checks {
         if change.kind == ChangeKind::Delete {
             return world.violation(format!("P2: {url} was deleted"));
         }
+        let body = world.store.object(url).map(|object| object.body);
+        let body = body.unwrap_or_default();
+        if *body == *jobs::STRANGER {
+            return world.note(&format!("somebody wrote {url}"));
+        }
         world.note(&format!("{url} is visible"));
         let refused = match job.input.fault {
             InputFault::None => None,
@@ -147,7 +152,7 @@ impl Checks {
         versions
     }
 
-    /// P13: a keystream meets one plaintext. CBC has none.
+    /// P13: a keystream meets one plaintext. CBC has none, and nothing meets nothing.
     fn met(
         &self,
         world: &World,
@@ -156,7 +161,9 @@ impl Checks {
         keystream: Keystream,
         version: usize,
     ) {
-        if job.outputs[output].mode == Some(Mode::AesCbcPkcs7) {
+        let mode = job.outputs[output].mode;
+        let nothing = mode == Some(Mode::AesCtr) && job.input.plain_bytes == 0;
+        if mode == Some(Mode::AesCbcPkcs7) || nothing {
             return;
         }
         let plaintext = (jobs::output_url(job, output), version);
@@ -212,8 +219,13 @@ impl Checks {
                 None if output.required => {
                     world.violation(format!("P1: {url} is missing although its job was acked"));
                 }
-                Some(_) if output.is_refused() => {}
                 None => {}
+                Some(object) if *object.body == *jobs::STRANGER => {
+                    if output.required && !world.schedule.intrudes(job.number) {
+                        world
+                            .violation(format!("P1: {url} is not ours although its job was acked"));
+                    }
+                }
                 Some(object) => {
                     let matches = |expected: &Expected| expected.object == *object.body;
                     let what = format!("P1: {url} cannot be read although its job was acked");
@@ -240,7 +252,7 @@ impl Checks {
 
     /// P15: what a result says of its outputs is what the store holds.
     fn told_the_truth(&self, world: &World, event: &Outgoing) {
-        let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap_or_default();
+        let body = body_of(event);
         let outputs = body["data"]["outputs"].as_array().cloned();
         for output in outputs.unwrap_or_default() {
             if output["status"] != "written" {
@@ -251,7 +263,8 @@ impl Checks {
                 .and_then(|url| ObjectUrl::parse(url).ok());
             let object = url.as_ref().and_then(|url| world.store.object(url));
             let same = object.is_some_and(|object| {
-                output["bytes"] == object.body.len() && output["etag"] == object.version.etag
+                *object.body == *jobs::STRANGER
+                    || output["bytes"] == object.body.len() && output["etag"] == object.version.etag
             });
             if !same {
                 world.violation(format!("P15: the result tells of another object: {output}"));
@@ -295,13 +308,14 @@ impl Checks {
         }
         let overwritten = world.schedule.overwrites(job.number);
         let denied = world.schedule.denies();
+        let intrudes = world.schedule.intrudes(job.number);
         let overlaps = world.schedule.family == Family::Overlapping;
         match job.input.fault {
             InputFault::None if job.is_refused() && done > 0 => {
                 world.violation(format!("{id} succeeded, although it must be refused"));
             }
             InputFault::None if job.is_refused() => {}
-            InputFault::None if dead > 0 && !overwritten && !overlaps && !denied => {
+            InputFault::None if dead > 0 && !overwritten && !overlaps && !denied && !intrudes => {
                 world.violation(format!("{id} failed, and nothing was wrong with it"));
             }
             InputFault::Forged | InputFault::BrokenPromise if done > 0 => {
@@ -346,6 +360,9 @@ impl Observer for Checks {
             } => self.settled(&world, message, *settlement),
             Notice::Published(record) => {
                 note_event(&world, &record.event);
+                if body_of(&record.event)["data"]["fault"]["code"] == "internal" {
+                    world.violation("a job failed by a bug of the worker".into());
+                }
                 // Somebody else may have replaced an object of an overlapping job meanwhile.
                 let single = world.schedule.family == Family::Single;
                 if single && record.event.routing_key == "job.succeeded" {
@@ -361,8 +378,12 @@ impl Observer for Checks {
     }
 }
 
+fn body_of(event: &Outgoing) -> serde_json::Value {
+    serde_json::from_slice(&event.body).unwrap_or_default()
+}
+
 fn note_event(world: &World, event: &Outgoing) {
-    let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap_or_default();
+    let body = body_of(event);
     let fault = &body["data"]["fault"];
     let (code, pointer) = (fault["code"].as_str(), fault["pointer"].as_str());
     let why = code.map(|code| format!(": {code} at {}", pointer.unwrap_or("-")));

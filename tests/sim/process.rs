@@ -180,6 +180,8 @@ impl Process {
                 none
             }
             What::Refuse => Injection::only(Act::Refuse(failure(call))),
+            // A worker that may neither abort nor list uploads cannot clear them away.
+            What::Deny if matches!(call.operation, "abort" | "uploads") => none,
             What::Deny => Injection::only(Act::Refuse(denial(call))),
             What::LoseAnswer => Injection::only(Act::LoseAnswer(failure(call))),
             What::Truncate { .. } if call.operation != "read" => none,
@@ -197,6 +199,10 @@ impl Process {
                 if let Some(connection) = connection {
                     self.world.broker.cut(connection, Cut::AtOnce);
                 }
+                none
+            }
+            What::Intrude { job } => {
+                self.world.intrude(job);
                 none
             }
             What::Overwrite { job } => {

@@ -120,6 +120,8 @@ pub enum What {
     Cut,
     /// Somebody writes a new version of a job's source.
     Overwrite { job: usize },
+    /// Somebody writes an object of their own to where an output may not replace anything.
+    Intrude { job: usize },
 }
 
 impl OutputSpec {
@@ -134,7 +136,11 @@ impl JobSpec {
     /// keystream.
     pub fn is_refused(&self) -> bool {
         let mut outputs = self.outputs.iter();
-        outputs.any(|output| output.key == KeySpec::Alias || output.required && output.is_refused())
+        outputs.any(|output| {
+            // Nothing meets nothing under counter mode.
+            let met = self.input.plain_bytes > 0 || output.mode != Some(Mode::AesCtr);
+            output.key == KeySpec::Alias && met || output.required && output.is_refused()
+        })
     }
 }
 
@@ -177,6 +183,12 @@ impl Schedule {
         let overwrites =
             |step: &Step| matches!(step.what, What::Overwrite { job } if job == number);
         self.steps.iter().any(overwrites)
+    }
+
+    /// Whether somebody writes to where an output of this job goes.
+    pub fn intrudes(&self, number: usize) -> bool {
+        let intrudes = |step: &Step| matches!(step.what, What::Intrude { job } if job == number);
+        self.steps.iter().any(intrudes)
     }
 
     /// Whether something is refused for good in it, which may fail any job.
@@ -295,7 +307,7 @@ fn output(rng: &mut Rng, before: Option<&OutputSpec>) -> OutputSpec {
 fn step(rng: &mut Rng, family: Family, jobs: usize) -> Step {
     let call = pick(rng, 3..20 + 25 * jobs as u64);
     let after = rng.bool();
-    let what = match rng.u8(..21) {
+    let what = match rng.u8(..22) {
         0..=4 => What::Crash {
             after,
             restart_ms: pick(rng, 0..30_000),
@@ -325,6 +337,9 @@ fn step(rng: &mut Rng, family: Family, jobs: usize) -> Step {
             job: rng.usize(..jobs),
         },
         19 => What::Deny,
+        20 => What::Intrude {
+            job: rng.usize(..jobs),
+        },
         _ => What::Refuse,
     };
     Step { call, what }
