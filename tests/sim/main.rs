@@ -14,6 +14,8 @@
 //! ```
 
 mod checks;
+#[path = "../support/doubles.rs"]
+mod doubles;
 mod jobs;
 mod oracle;
 mod process;
