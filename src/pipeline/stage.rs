@@ -60,7 +60,7 @@ enum State {
     Published(Box<OutputResult>),
     /// Nobody knows whether it is visible: the answer to its publication was lost.
     Unknown,
-    /// Not required, and could not even be begun.
+    /// Not required, and could not be begun, or was refused when it was to be published.
     Failed(Fault),
 }
 
@@ -324,7 +324,9 @@ impl StagedOutput {
                     Ok(facts) => facts,
                     Err(fault) if !*required && !fault.retryable() => {
                         sink.abort().await;
-                        return Ok(report::not_written(output, &fault));
+                        let result = report::not_written(output, &fault);
+                        self.state = State::Failed(fault);
+                        return Ok(result);
                     }
                     Err(fault) if fault.retryable() => {
                         self.state = State::Unknown;
