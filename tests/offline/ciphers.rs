@@ -42,7 +42,7 @@ async fn every_mode_is_opened_by_what_the_result_says() {
             let plain = bench.source(bytes, 1);
             let sealing = job([generated("a", mode)]);
             let done = bench.succeeds(&sealing).await.data;
-            assert_ne!(bench.body("s3://made/a"), plain, "{mode}");
+            assert!(bytes == 0 || bench.body("s3://made/a") != plain, "{mode}");
             let opened = bench.succeeds(&opening(&done.outputs[0])).await.data;
             assert_eq!(bench.body("s3://made/open"), plain, "{mode}, {bytes} bytes");
             assert_eq!(bench.body("s3://made/twice"), plain, "{mode}, {bytes} bytes");
@@ -141,7 +141,7 @@ async fn p13_a_key_serves_one_mode() {
     let bench = Bench::aws();
     bench.source(SHORT, 1);
     let both = job([named("a", "aes-gcm"), named("b", "aes-ctr")]);
-    let at = "/outputs/1/encryption/key";
+    let at = "/outputs/1/encryption";
     let fault = bench.fails(&both, Code::KeyReuse, at).await;
     assert!(bench.script.writes().is_empty(), "{fault}");
 }
@@ -151,7 +151,7 @@ async fn p13_outputs_do_not_share_a_given_iv() {
     let bench = Bench::aws();
     bench.source(SHORT, 1);
     let both = job([given_iv("a"), given_iv("b")]);
-    let at = "/outputs/1/encryption/iv";
+    let at = "/outputs/1/encryption";
     bench.fails(&both, Code::KeystreamReuse, at).await;
     assert!(bench.script.writes().is_empty());
 }
