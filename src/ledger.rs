@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checksum::Algorithm;
 use crate::fault::{Code, Fault, Result};
-use crate::job::event::{CompanionResult, EventData};
+use crate::job::event::{CompanionResult, EventData, OutputResult, OutputStatus};
 use crate::job::{Job, JobDigest, ObjectUrl};
 use crate::sink::label::Label;
 use crate::store::{Listed, NewObject, Store, Stores, UploadId, Version};
@@ -158,6 +158,17 @@ impl Entry {
     /// Whether both are of the same attempt: each attempt has a token of its own.
     pub fn is_same_attempt(&self, other: &Entry) -> bool {
         self.digest == other.digest && self.attempt == other.attempt
+    }
+
+    /// Whether the upload of output number `index` may still be there: the job has no result, or one
+    /// in which this output failed.
+    pub fn may_be_open(&self, index: usize) -> bool {
+        let Some(result) = &self.result else {
+            return true;
+        };
+        let named = |output: &OutputEntry| output.upload.is_some();
+        let failed = |output: &OutputResult| output.status == OutputStatus::Failed;
+        self.outputs.get(index).is_some_and(named) && result.outputs.get(index).is_some_and(failed)
     }
 
     /// Whether its attempt began less than `time` before `now`.

@@ -192,8 +192,9 @@ impl Pipeline {
     /// counted.
     async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) -> Result<()> {
         let outputs = entry.outputs.iter().enumerate();
-        let outputs = outputs.filter(|(index, _)| wanted(*index));
+        let outputs = outputs.filter(|(index, _)| wanted(*index) && entry.may_be_open(*index));
         let companions = entry.companions.iter();
+        let companions = companions.filter(|_| entry.result.is_none());
         let companions = companions.filter(|c| c.uploads || c.object.upload.is_some());
         let companions = companions.map(|companion| &companion.object);
         let life = (entry.begun, self.clock.now() + CLOCK_SKEW);
@@ -202,7 +203,7 @@ impl Pipeline {
             let Ok(url) = ObjectUrl::parse(&remembered.url) else {
                 continue;
             };
-            if entry.result.is_some() || admit::admit_url(&url, &self.worker, self.files).is_err() {
+            if admit::admit_url(&url, &self.worker, self.files).is_err() {
                 continue;
             }
             match self.abort_remembered(&url, remembered, life).await {

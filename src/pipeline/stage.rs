@@ -60,8 +60,9 @@ enum State {
     Published(Box<OutputResult>),
     /// Nobody knows whether it is visible: the answer to its publication was lost.
     Unknown,
-    /// Not required, and could not even be begun.
-    Failed(Fault),
+    /// Not required, and could not be begun, or was refused when it was to be published; `left`: its
+    /// upload may still be there.
+    Failed { fault: Fault, left: bool },
 }
 
 /// Checksums of the parts, by part number.
@@ -170,7 +171,7 @@ impl Pipeline {
                     required: output.required,
                 },
                 Err(fault) if output.required || fault.retryable() => return Err(fault),
-                Err(fault) => State::Failed(fault),
+                Err(fault) => State::Failed { fault, left: false },
             },
         };
         Ok(StagedOutput {
@@ -302,7 +303,7 @@ impl StagedOutput {
     async fn publish(&mut self, output: &Output, engine: &str) -> Result<OutputResult> {
         let result = match &mut self.state {
             State::Published(result) => return Ok((**result).clone()),
-            State::Failed(fault) => return Ok(report::not_written(output, fault)),
+            State::Failed { fault, .. } => return Ok(report::not_written(output, fault)),
             State::Unknown => {
                 return Err(Fault::new(Code::Internal, "the output was published twice"));
             }
@@ -323,8 +324,10 @@ impl StagedOutput {
                 let facts = match committed {
                     Ok(facts) => facts,
                     Err(fault) if !*required && !fault.retryable() => {
-                        sink.abort().await;
-                        return Ok(report::not_written(output, &fault));
+                        let left = !sink.abort().await;
+                        let result = report::not_written(output, &fault);
+                        self.state = State::Failed { fault, left };
+                        return Ok(result);
                     }
                     Err(fault) if fault.retryable() => {
                         self.state = State::Unknown;
@@ -351,7 +354,8 @@ impl StagedOutput {
     pub(super) async fn abort(&mut self) -> bool {
         match &mut self.state {
             State::Open { sink, .. } => sink.abort().await,
-            _ => true,
+            State::Failed { left, .. } => !*left,
+            State::Published(_) | State::Unknown => true,
         }
     }
 }

@@ -70,22 +70,21 @@ async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     let Some(mut entry) = ledger.read().await?.filter(old) else {
         return Ok(0);
     };
-    if entry.result.is_some() {
-        // A finished job is known by its objects' labels; the history of a given IV is kept.
-        if !entry.given_iv {
-            ledger.remove().await?;
-        }
-        return Ok(0);
-    }
+    let finished = entry.result.is_some();
+    let open: Vec<_> = (0..entry.outputs.len())
+        .map(|index| entry.may_be_open(index))
+        .collect();
     // An upload that is younger belongs to somebody else's attempt.
     let now = pipeline.clock.now();
     let old = now.checked_sub(pipeline.worker.reap_after).unwrap_or(now);
     let life = (entry.begun, old);
     let mut aborted = 0;
     let mut left = false;
-    let companions = entry.companions.iter_mut();
+    let outputs = entry.outputs.iter_mut().zip(open);
+    let outputs = outputs.filter_map(|(output, open)| open.then_some(output));
+    let companions = entry.companions.iter_mut().filter(|_| !finished);
     let companions = companions.map(|companion| &mut companion.object);
-    for output in entry.outputs.iter_mut().chain(companions) {
+    for output in outputs.chain(companions) {
         let Ok(url) = ObjectUrl::parse(&output.url) else {
             continue;
         };
@@ -101,11 +100,12 @@ async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     if left {
         return Ok(aborted);
     }
-    // The history of an IV that was given is kept; all else is forgotten.
-    if entry.given_iv {
-        ledger.write(&entry).await?
-    } else {
+    // The history of an IV that was given is kept; all else is forgotten: a finished job is known by
+    // its objects' labels.
+    if !entry.given_iv {
         ledger.remove().await?
+    } else if !finished || aborted > 0 {
+        ledger.write(&entry).await?
     }
     Ok(aborted)
 }

@@ -1,7 +1,23 @@
 //! What runs without any server: doubles in memory and files, under paused time where time matters.
+//!
+//! The rules of a job have a module each, on the doubles of [`bench`].
 
+mod bench;
+mod ciphers;
+mod ends;
+mod ledger;
+mod publication;
 mod queues;
+mod reaper;
+mod recall;
+mod report;
+mod settlement;
+mod sink;
+mod source;
 mod stores;
+mod worker;
 
+#[path = "../support/doubles.rs"]
+mod doubles;
 #[path = "../support/store_suite.rs"]
 mod store_suite;

@@ -15,6 +15,8 @@
 //! ```
 
 mod checks;
+#[path = "../support/doubles.rs"]
+mod doubles;
 mod jobs;
 mod oracle;
 mod process;

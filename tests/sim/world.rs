@@ -6,36 +6,29 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ciphermill::buffers::Pool;
-use ciphermill::checksum::Algorithm;
 use ciphermill::clock::{Clock, VirtualClock};
-use ciphermill::engine::inline::InlineEngine;
 use ciphermill::inject::Call;
 use ciphermill::job::ObjectUrl;
 use ciphermill::keys::KeySource;
 use ciphermill::keys::faulty::FaultyKeys;
 use ciphermill::keys::fixed::FixedKeys;
-use ciphermill::media::Media;
 use ciphermill::pipeline::Pipeline;
-use ciphermill::plan::Limits;
 use ciphermill::queue::Queue;
 use ciphermill::queue::faulty::FaultyQueue;
 use ciphermill::queue::memory::{Broker, JOBS, Rules};
 use ciphermill::settings::{Flags, Settings};
 use ciphermill::store::faulty::FaultyStore;
 use ciphermill::store::memory::{Abilities, MemoryStore};
-use ciphermill::store::{NewObject, Store, Stores};
+use ciphermill::store::{Store, Stores};
 use ciphermill::worker::Worker;
-use ciphermill_cipher::cpu;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::Checks;
+use crate::doubles::{self, Doubles};
 use crate::jobs::{self, IN, OUT};
 use crate::process::Process;
 use crate::schedule::{InputFault, JobSpec, PART_BYTES, Schedule, What};
-
-const MIB: usize = 1 << 20;
 
 /// Attempts of a job before its failure is final.
 const MAX_ATTEMPTS: u32 = 10;
@@ -226,11 +219,7 @@ impl World {
 
     /// Writes an object as another program would.
     fn put(&self, url: &ObjectUrl, body: Vec<u8>) {
-        let checksum = Algorithm::Crc64Nvme.of(&body);
-        let new = NewObject::plain();
-        let put = self.store.put(url, &new, body.into(), &checksum);
-        let put = futures_util::FutureExt::now_or_never(put);
-        put.expect("memory never waits").expect("written");
+        doubles::put(&self.store, url, body);
     }
 
     /// A pipeline of its own, over stores and keys as this process reaches them; all of them where
@@ -242,26 +231,16 @@ impl World {
             store = Arc::new(FaultyStore::new(store, process.clone()));
             keys = Arc::new(FaultyKeys::new(keys, process.clone()));
         }
-        let settings = &self.settings;
-        let budget_bytes = 64 * MIB;
-        Arc::new(Pipeline {
+        Doubles {
             stores: Stores::new(store.clone(), store),
             keys,
-            engine: Arc::new(InlineEngine::default()),
-            kernel: cpu::best(),
-            pool: Pool::new(budget_bytes),
-            media: Media::new(settings.media.clone()),
             clock: self.clock.clone(),
-            limits: Limits {
-                part_bytes: PART_BYTES as u64,
-                parts_in_flight: 3,
-                slots: self.schedule.slots,
-                budget_bytes,
-                ..Limits::from_settings(settings)
-            },
-            worker: settings.worker.clone(),
+            settings: &self.settings,
+            part_bytes: PART_BYTES as u64,
+            slots: self.schedule.slots,
             files: false,
-        })
+        }
+        .pipeline()
     }
 
     /// The process of this name.
