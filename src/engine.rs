@@ -21,6 +21,8 @@ mod start;
 
 use std::sync::Arc;
 
+use ciphermill_cipher::decrypt::Opened;
+use ciphermill_cipher::{Decryptor, Encryptor, Mark, PartAt};
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
@@ -29,8 +31,6 @@ pub use self::start::{Choice, Setup, start};
 use crate::buffers::PartBuffer;
 use crate::checksum::{Algorithm, Running};
 use crate::fault::{Code, Fault, Result};
-use ciphermill_cipher::decrypt::Opened;
-use ciphermill_cipher::{Decryptor, Encryptor, Mark, PartAt};
 
 /// One thing to do with one part.
 pub enum Work {

@@ -14,6 +14,8 @@ pub mod kms;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ciphermill_cipher::cpu::check_key_length;
+use ciphermill_cipher::secret::Secret;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::OnceCell;
 
@@ -22,8 +24,6 @@ use self::kms::Kms;
 use crate::aws::Aws;
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKey, KeyRef};
-use ciphermill_cipher::cpu::check_key_length;
-use ciphermill_cipher::secret::Secret;
 
 /// A data key.
 pub struct DataKey {

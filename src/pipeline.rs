@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ciphermill_cipher::cpu::Kernel;
 use futures_util::future::{FutureExt, join_all};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,6 @@ use crate::report;
 use crate::settings;
 use crate::source::Source;
 use crate::store::Stores;
-use ciphermill_cipher::cpu::Kernel;
 
 /// Everything a job needs that outlives it.
 pub struct Pipeline {

@@ -8,13 +8,14 @@ pub mod admit;
 pub mod beside;
 pub mod reuse;
 
+use ciphermill_cipher::{Form, gcm};
+
 use self::beside::Beside;
 use crate::buffers::Pool;
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Encryption, Job, Mode, Output};
 use crate::settings;
 use crate::store::Facts;
-use ciphermill_cipher::{Form, gcm};
 
 /// Most parts of one object; S3 allows 10,000.
 pub const MAX_PARTS: u64 = 9_000;

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ciphermill_cipher::cpu;
 use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -38,7 +39,6 @@ use crate::fault::Result;
 use crate::measure;
 use crate::measure::report::{Report, Section};
 use crate::measure::{page, table};
-use ciphermill_cipher::cpu;
 
 const EXAMPLES: &str = "\
 Measures for a minute or two on an otherwise idle machine; --quick takes some seconds and is a sketch.

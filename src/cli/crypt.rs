@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
 use clap::{Args, ValueEnum};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use serde_json::json;
@@ -26,8 +28,6 @@ use crate::checksum::Algorithm;
 use crate::engine::{self, Engine, Plaintext, Setup};
 use crate::fault::{Code, Fault, Result};
 use crate::job::Mode;
-use ciphermill_cipher::secret::Secret;
-use ciphermill_cipher::{Encryptor, Form, Mark, PartAt, TAG_BYTES, gcm};
 
 /// Plaintext bytes of one part.
 const PART_BYTES: usize = 4 << 20;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ciphermill_cipher::secret::Secret;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -14,7 +15,6 @@ use crate::job::{Base64, GenerateKeyring, GenerateKms, KeyBits, KeyRef, KeyringK
 use crate::keys::keyring::Keyring;
 use crate::keys::kms::Kms;
 use crate::settings::{Flags, Settings};
-use ciphermill_cipher::secret::Secret;
 
 const EXAMPLES: &str = "\
 Examples:

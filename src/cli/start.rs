@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ciphermill_cipher::cpu::{self, Kernel};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::Aws;
@@ -19,7 +20,6 @@ use crate::settings::{EngineChoice, Settings};
 use crate::sink;
 use crate::store::Stores;
 use crate::store::files::Access;
-use ciphermill_cipher::cpu::{self, Kernel};
 
 /// Runs a verb on the I/O runtime.
 pub fn block_on(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {

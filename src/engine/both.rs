@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
+use ciphermill_cipher::cpu::{Kernel, best};
+
 use super::calibrate;
 use super::choose::{Backlog, Rates};
 use super::cpu::CpuEngine;
@@ -15,7 +17,6 @@ use super::gpu::{Failure, Gpu, Options};
 use super::{Engine, Spent, Work};
 use crate::fault::{Code, Fault, Result};
 use crate::observe;
-use ciphermill_cipher::cpu::{Kernel, best};
 
 /// Looking for a GPU begins when so much was ciphered: what is done before it is found needs none.
 const WORTH_BYTES: u64 = 1 << 30;

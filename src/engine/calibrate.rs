@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use ciphermill_cipher::cpu::Kernel;
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 use tokio::sync::oneshot;
 
 use super::choose::Rates;
@@ -16,9 +19,6 @@ use super::{Encrypted, Plaintext, Work};
 use crate::buffers::{Pool, Reservation};
 use crate::checksum::Algorithm;
 use crate::fault::Fault;
-use ciphermill_cipher::cpu::Kernel;
-use ciphermill_cipher::secret::Secret;
-use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 
 /// Parts under way at once, and their size: enough to keep a device busy.
 const PARTS: usize = 6;

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ciphermill_cipher::decrypt::Opened;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use sha2::Sha256;
 use tokio::sync::oneshot;
@@ -17,7 +18,6 @@ use super::meter::{Meter, Spent};
 use super::{Encrypted, Engine, Work, lanes};
 use crate::buffers::PartBuffer;
 use crate::fault::{Code, Fault, Result};
-use ciphermill_cipher::decrypt::Opened;
 
 /// Small work is done so many pieces, or so many bytes, at a time.
 const BATCH: usize = 32;

@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ciphermill_cipher::offload::{Offload, Text};
 use crossbeam_channel::{Sender, unbounded};
 
 use self::device::{Adapter, Device, SHADER, Transfer};
@@ -29,7 +30,6 @@ use self::slot::Slot;
 use super::Work;
 use super::cpu::CpuEngine;
 use crate::observe;
-use ciphermill_cipher::offload::{Offload, Text};
 
 /// How much of a device's work is computed again on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

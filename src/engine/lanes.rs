@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ciphermill_cipher::encrypt::{Step, encrypt_together};
+use ciphermill_cipher::{Encryptor, Mark, PartAt};
 use tokio::sync::oneshot;
 
 use super::cpu::{Answer, Queues, perform};
@@ -15,8 +17,6 @@ use super::meter::Meter;
 use super::{Encrypted, Plaintext, Work};
 use crate::buffers::PartBuffer;
 use crate::checksum::Running;
-use ciphermill_cipher::encrypt::{Step, encrypt_together};
-use ciphermill_cipher::{Encryptor, Mark, PartAt};
 
 /// Lanes of the widest kernel: eight registers of four blocks.
 const LANES: usize = 32;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ciphermill_cipher::cpu::Kernel;
+
 use super::Engine;
 use super::cpu::CpuEngine;
 use crate::fault::Result;
-use ciphermill_cipher::cpu::Kernel;
 
 /// Which engine ciphers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

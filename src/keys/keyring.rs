@@ -16,13 +16,13 @@ use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ciphermill_cipher::secret::{self, Secret};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::refused;
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKeyring, KeyringKey};
-use ciphermill_cipher::secret::{self, Secret};
 
 const FORMAT: u8 = 1;
 const ID_BYTES: usize = 8;

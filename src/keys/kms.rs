@@ -9,13 +9,13 @@ use aws_sdk_kms::config::Region;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
+use ciphermill_cipher::secret::Secret;
 use md5::{Digest, Md5};
 
 use super::refused;
 use crate::aws::{self, Answer, Aws};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, GenerateKms, KmsKey};
-use ciphermill_cipher::secret::Secret;
 
 /// Clients kept, one a region. Jobs name regions, so there must be a bound.
 const MOST_REGIONS: usize = 64;

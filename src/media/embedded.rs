@@ -5,12 +5,12 @@
 //! has SubRip, WebVTT or samples of MP4 they are copied as they stand; SubStation alone is decoded,
 //! no picture ever is, and every run has the demuxer, decoders and protocols of [`arguments`].
 
+use ciphermill_captions::merge::MOST_EMBEDDED;
 use ciphermill_formats::FileType;
 
 use super::caption_helper::Kind;
 use super::film::Subtitle;
 use super::sandbox::{Input, arguments};
-use ciphermill_captions::merge::MOST_EMBEDDED;
 
 /// Most bytes that one run may say; the child's `stdout_bytes`.
 pub const MOST_OUTPUT_BYTES: u64 = super::caption_helper::MOST_CLOSED_BYTES;

@@ -5,6 +5,8 @@
 
 mod found;
 
+use ciphermill_captions::Output;
+use ciphermill_captions::merge::Policy;
 use ciphermill_formats::FileType;
 
 use std::time::{Duration, Instant};
@@ -23,8 +25,6 @@ use crate::job::Captions;
 use crate::job::companions::{CaptionFormat, MergePolicy};
 use crate::job::event::CaptionSourceResult;
 use crate::job::offset::offset_ms;
-use ciphermill_captions::Output;
-use ciphermill_captions::merge::Policy;
 
 /// What the film's caption tracks may take of a job's decoder memory: one part in four.
 const TRACKS_SHARE: u64 = 4;

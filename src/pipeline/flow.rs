@@ -16,6 +16,8 @@ mod intake;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ciphermill_cipher::decrypt::Opened;
+use ciphermill_cipher::{Decryptor, Mark, PartAt};
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,8 +38,6 @@ use crate::observe;
 use crate::plan::Plan;
 use crate::source::Source;
 use crate::store::PartPlace;
-use ciphermill_cipher::decrypt::Opened;
-use ciphermill_cipher::{Decryptor, Mark, PartAt};
 
 /// What the byte path needs.
 pub(super) struct Flow {

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use ciphermill_cipher::cobblestone::{HEADER_BYTES, Salt};
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret;
+use ciphermill_cipher::{Decryptor, Encryptor, Form, block};
 use futures_util::future::try_join_all;
 
 use super::Pipeline;
@@ -14,10 +18,6 @@ use crate::plan::reuse::{self, KeyUse, Stream};
 use crate::plan::{Plan, form};
 use crate::sink::label::Label;
 use crate::source::Source;
-use ciphermill_cipher::cobblestone::{HEADER_BYTES, Salt};
-use ciphermill_cipher::ctr::CounterStart;
-use ciphermill_cipher::secret;
-use ciphermill_cipher::{Decryptor, Encryptor, Form, block};
 
 /// The keys of a job: the input's, each output's, and those of its companions and their inputs.
 pub(super) struct JobKeys {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ciphermill_cipher::{Decryptor, Encryptor};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -24,7 +25,6 @@ use crate::sink::label::Label;
 use crate::sink::{self, Sink};
 use crate::source::Source;
 use crate::store::{Condition, NewObject, PartPlace, UploadId};
-use ciphermill_cipher::{Decryptor, Encryptor};
 
 /// Outputs of a job, begun in their stores.
 pub(super) struct Staged {

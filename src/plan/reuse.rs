@@ -3,9 +3,10 @@
 //! Checked on unwrapped keys: two references may well wrap the same key. Keys are compared by
 //! fingerprint.
 
-use crate::fault::{Code, Fault, Result};
 use ciphermill_cipher::Form;
 use ciphermill_cipher::ctr::CounterStart;
+
+use crate::fault::{Code, Fault, Result};
 
 /// One use of a key in a job, input or output.
 pub struct KeyUse {

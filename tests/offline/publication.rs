@@ -13,7 +13,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::script::{at_store, fail, lose};
-use crate::bench::{Bench, LEDGER, LONG, SHORT, expect, job, new_output, optional, output, refused, url};
+use crate::bench::{
+    Bench, LEDGER, LONG, SHORT, expect, job, new_output, optional, output, refused, url,
+};
 
 /// What another program wrote.
 const STRANGER: &[u8] = b"somebody else's";
@@ -42,7 +44,9 @@ async fn outputs_that_may_be_refused_are_published_first() {
     for bench in Bench::both() {
         bench.source(LONG, 1);
         let seen = bench.watch_outputs();
-        bench.succeeds(&job([output("a"), new_output("b"), output("c")])).await;
+        bench
+            .succeeds(&job([output("a"), new_output("b"), output("c")]))
+            .await;
         let seen = seen.lock().expect("no panic").clone();
         assert_eq!(seen, ["s3://made/b", "s3://made/a", "s3://made/c"]);
     }
@@ -75,7 +79,9 @@ async fn what_is_there_before_the_job_is_refused_before_a_byte_is_read() {
         bench.source(LONG, 1);
         bench.put("s3://made/a", STRANGER);
         let job = job([new_output("a")]);
-        bench.fails(&job, Code::OutputExists, "/outputs/0/url").await;
+        bench
+            .fails(&job, Code::OutputExists, "/outputs/0/url")
+            .await;
         assert!(bench.script.calls_of("read").is_empty());
         assert_eq!(bench.body("s3://made/a"), STRANGER);
         assert!(bench.entry().is_none(), "a failed job is forgotten");
@@ -89,7 +95,9 @@ async fn a_store_that_keeps_if_absent_refuses_what_comes_in_between() {
         bench.source(bytes, 1);
         stranger_before(&bench, (publishes, "made/a", 1), "s3://made/a");
         let job = job([new_output("a")]);
-        bench.fails(&job, Code::OutputExists, "/outputs/0/url").await;
+        bench
+            .fails(&job, Code::OutputExists, "/outputs/0/url")
+            .await;
         assert_eq!(bench.body("s3://made/a"), STRANGER);
         assert!(bench.uploads().is_empty(), "P6");
     }
@@ -103,7 +111,9 @@ async fn a_store_that_keeps_no_condition_is_looked_at_as_late_as_possible() {
         // Recall looks first, then the beginning, then the publication.
         stranger_before(&bench, ("head", "made/a", 3), "s3://made/a");
         let job = job([new_output("a")]);
-        bench.fails(&job, Code::OutputExists, "/outputs/0/url").await;
+        bench
+            .fails(&job, Code::OutputExists, "/outputs/0/url")
+            .await;
         assert_eq!(bench.body("s3://made/a"), STRANGER);
         assert!(bench.script.calls_of("complete").is_empty());
     }
@@ -121,7 +131,9 @@ async fn who_may_not_look_leaves_the_decision_to_a_store_that_keeps_if_absent() 
     bench.source(SHORT, 1);
     bench.rule(denied().times(2));
     let refused = job([new_output("a")]);
-    bench.fails(&refused, Code::SourceDenied, "/outputs/0/url").await;
+    bench
+        .fails(&refused, Code::SourceDenied, "/outputs/0/url")
+        .await;
     assert!(bench.object("s3://made/a").is_none());
 }
 
@@ -183,7 +195,10 @@ async fn a_required_output_that_refuses_a_part_fails_the_job_and_leaves_nothing(
     let job = job([output("a"), output("b")]);
     bench.fails(&job, Code::SinkDenied, "/outputs/1/url").await;
     assert!(bench.uploads().is_empty(), "P6");
-    assert!(bench.store.names("made").is_empty(), "P2, and nothing is remembered");
+    assert!(
+        bench.store.names("made").is_empty(),
+        "P2, and nothing is remembered"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,7 +304,11 @@ async fn p3_an_output_of_unknown_fate_is_looked_at_by_the_next_attempt() {
         bench.rule(at_store("complete", "made/a", lose(Code::StoreDown)).times(1));
         // Recall looks first where there is one output.
         let looks = if outputs == 1 { 2 } else { 1 };
-        bench.rule(at_store("head", "made/a", fail(Code::StoreDown)).from(looks).times(1));
+        bench.rule(
+            at_store("head", "made/a", fail(Code::StoreDown))
+                .from(looks)
+                .times(1),
+        );
         let job = match outputs {
             1 => job([output("a")]),
             _ => job([output("a"), output("b")]),
@@ -320,7 +339,9 @@ async fn an_upload_that_somebody_else_aborted_is_a_transient_failure() {
             }
         });
         let job = job([output("a")]);
-        bench.fails(&job, Code::IntegrityMismatch, "/outputs/0/url").await;
+        bench
+            .fails(&job, Code::IntegrityMismatch, "/outputs/0/url")
+            .await;
     }
 }
 
@@ -331,7 +352,9 @@ async fn an_output_overwritten_straight_after_it_was_written_is_made_again() {
         let plain = bench.source(bytes, 1);
         overwritten_once(&bench, "s3://made/a");
         let job = job([output("a")]);
-        let fault = bench.fails(&job, Code::IntegrityMismatch, "/outputs/0/url").await;
+        let fault = bench
+            .fails(&job, Code::IntegrityMismatch, "/outputs/0/url")
+            .await;
         assert!(fault.message.contains("overwritten by somebody else"));
         let done = bench.succeeds_again(&job).await;
         assert!(!done.recognised);
@@ -351,7 +374,9 @@ async fn an_attempt_that_was_superseded_publishes_nothing() {
         entry["attempt"] = "another".into();
         crate::doubles::put(&store, &url(LEDGER), entry.to_string().into_bytes());
     });
-    bench.fails(&job([output("a"), output("b")]), Code::Superseded, "").await;
+    bench
+        .fails(&job([output("a"), output("b")]), Code::Superseded, "")
+        .await;
     assert!(bench.object("s3://made/a").is_none());
     assert!(bench.uploads().is_empty(), "P6");
     let entry = bench.entry().expect("the other attempt's");
@@ -367,7 +392,9 @@ async fn an_attempt_that_nobody_remembers_publishes_nothing() {
         let gone = store.delete(&url(LEDGER)).now_or_never();
         gone.expect("memory never waits").expect("deleted");
     });
-    bench.fails(&job([output("a"), output("b")]), Code::Superseded, "").await;
+    bench
+        .fails(&job([output("a"), output("b")]), Code::Superseded, "")
+        .await;
     assert!(bench.object("s3://made/a").is_none());
     assert!(bench.entry().is_none());
 }
@@ -449,9 +476,13 @@ async fn a_missing_bucket_is_named_at_its_output() {
         let bench = Bench::aws();
         bench.source(bytes, 1);
         let alone = job([nowhere(true)]);
-        bench.fails(&alone, Code::BucketNotFound, "/outputs/0/url").await;
+        bench
+            .fails(&alone, Code::BucketNotFound, "/outputs/0/url")
+            .await;
         let second = job([output("a"), nowhere(true)]);
-        bench.fails(&second, Code::BucketNotFound, "/outputs/1/url").await;
+        bench
+            .fails(&second, Code::BucketNotFound, "/outputs/1/url")
+            .await;
         let bench = Bench::aws();
         bench.source(bytes, 1);
         // The ledger stands beside the first output that is required.
@@ -473,13 +504,21 @@ async fn a_rejected_request_is_named_at_its_output_as_a_whole() {
 async fn p6_a_stopped_attempt_aborts_its_uploads_and_publishes_nothing() {
     let bench = Bench::aws();
     bench.source(LONG, 1);
-    for call in [("get_small", "film"), ("begin", "made/b"), ("upload", "made/b")] {
+    for call in [
+        ("get_small", "film"),
+        ("begin", "made/b"),
+        ("upload", "made/b"),
+    ] {
         let stop = CancellationToken::new();
         let token = stop.clone();
         let slow = Effect::DelayBefore(Duration::from_secs(5));
         bench.rule(at_store(call.0, call.1, slow));
-        bench.script.before((call.0, call.1, 1), move || token.cancel());
-        let ended = bench.attempt(&job([output("a"), output("b")]), false, &stop).await;
+        bench
+            .script
+            .before((call.0, call.1, 1), move || token.cancel());
+        let ended = bench
+            .attempt(&job([output("a"), output("b")]), false, &stop)
+            .await;
         expect(ended, Code::Stopping, "");
         // Uploads of sinks that were dropped are aborted beside it.
         bench.wait(60).await;
@@ -496,8 +535,12 @@ async fn p2_publication_runs_to_its_end_when_it_is_stopped() {
     let plain = bench.source(LONG, 1);
     let cancel = CancellationToken::new();
     let token = cancel.clone();
-    bench.script.before(("complete", "made/a", 1), move || token.cancel());
-    let ended = bench.attempt(&job([output("a"), output("b")]), false, &cancel).await;
+    bench
+        .script
+        .before(("complete", "made/a", 1), move || token.cancel());
+    let ended = bench
+        .attempt(&job([output("a"), output("b")]), false, &cancel)
+        .await;
     assert!(ended.is_ok());
     assert_eq!(bench.body("s3://made/b"), plain);
 }
@@ -510,7 +553,9 @@ async fn a_job_past_its_deadline_fails_for_good() {
     bench.rule(at_store("upload", "made/a", slow));
     let mut job = job([output("a")]);
     job["deadline_seconds"] = 30.into();
-    bench.fails(&job, Code::DeadlineExceeded, "/deadline_seconds").await;
+    bench
+        .fails(&job, Code::DeadlineExceeded, "/deadline_seconds")
+        .await;
     assert!(bench.uploads().is_empty(), "P6");
     job["deadline_seconds"] = 300.into();
     bench.succeeds(&job).await;

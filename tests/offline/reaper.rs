@@ -54,7 +54,11 @@ async fn p6_uploads_that_nobody_remembers_are_found_by_their_time() {
     bench.wait(OLD).await;
     bench.begin("s3://made/b");
     assert_eq!(reap(&bench).await, 2);
-    assert_eq!(bench.uploads(), ["a", "b"], "an older and a younger one are not the job's");
+    assert_eq!(
+        bench.uploads(),
+        ["a", "b"],
+        "an older and a younger one are not the job's"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +170,9 @@ async fn a_listing_that_fails_ends_the_round() {
     bench.wait(OLD).await;
     bench.rule(at_store("list", "made/", fail(Code::StoreDown)));
     let pipeline = bench.worker(1).pipeline;
-    let fault = reaper::reap(&pipeline, "made").await.expect_err("no answer");
+    let fault = reaper::reap(&pipeline, "made")
+        .await
+        .expect_err("no answer");
     assert_eq!(fault.code, Code::StoreDown);
 }
 

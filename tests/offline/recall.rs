@@ -53,7 +53,8 @@ async fn a_job_that_comes_again_and_left_nothing_runs() {
 async fn p3_a_finished_job_is_recognised_by_the_label_of_its_object() {
     let bench = Bench::aws();
     bench.source(SHORT, 1);
-    let encryption = json!({"mode": "cobblestone", "key": {"generate": {"keyring": {"bits": 256}}}});
+    let encryption =
+        json!({"mode": "cobblestone", "key": {"generate": {"keyring": {"bits": 256}}}});
     let job = job([json!({"url": "s3://made/a", "encryption": encryption})]);
     let first = bench.succeeds(&job).await.data;
     bench.script.writes();
@@ -221,7 +222,10 @@ async fn p6_uploads_that_nobody_remembers_are_found_by_their_time() {
     let hangs = at_store("put", "film.json", Effect::HangBefore).from(2);
     bench.dies(&two(), hangs).await;
     assert_eq!(bench.uploads(), ["a", "a", "b"]);
-    assert_eq!(bench.entry().expect("an entry")["outputs"][0].get("upload"), None);
+    assert_eq!(
+        bench.entry().expect("an entry")["outputs"][0].get("upload"),
+        None
+    );
     bench.succeeds_again(&two()).await;
     let left = bench.store.open_uploads("made");
     assert_eq!(left.len(), 1, "another program's stays");
@@ -232,7 +236,9 @@ async fn p6_uploads_that_nobody_remembers_are_found_by_their_time() {
 async fn an_upload_that_is_gone_already_holds_nothing_up() {
     for bench in Bench::both() {
         bench.source(LONG, 1);
-        bench.dies(&two(), at_store("upload", "made/a", Effect::HangAfter)).await;
+        bench
+            .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
+            .await;
         for upload in bench.store.open_uploads("made") {
             let at = url(&format!("s3://made/{}", upload.key));
             let aborted = bench.store.abort(&at, &upload.id).now_or_never();
@@ -266,7 +272,9 @@ async fn p6_a_store_that_does_not_answer_to_an_abort_ends_the_attempt() {
 #[tokio::test(start_paused = true)]
 async fn an_abort_that_is_denied_is_left_to_the_reaper() {
     let bench = bench();
-    bench.dies(&two(), at_store("upload", "made/a", Effect::HangAfter)).await;
+    bench
+        .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
+        .await;
     bench.rule(at_store("abort", "made/b", fail(Code::SinkDenied)));
     bench.succeeds_again(&two()).await;
     assert_eq!(bench.uploads(), ["b"]);
@@ -276,7 +284,9 @@ async fn an_abort_that_is_denied_is_left_to_the_reaper() {
 async fn an_entry_that_names_what_a_job_may_not_name_is_not_followed() {
     for named in ["s3://elsewhere/a", "no url"] {
         let bench = bench();
-        bench.dies(&two(), at_store("upload", "made/a", Effect::HangAfter)).await;
+        bench
+            .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
+            .await;
         bench.edit_entry(|entry| entry["outputs"][0]["url"] = named.into());
         bench.script.writes();
         bench.succeeds_again(&two()).await;
@@ -289,7 +299,9 @@ async fn an_entry_that_names_what_a_job_may_not_name_is_not_followed() {
 #[tokio::test(start_paused = true)]
 async fn another_message_with_the_same_id_waits_for_a_young_one() {
     let bench = bench();
-    bench.dies(&two(), at_store("upload", "made/a", Effect::HangAfter)).await;
+    bench
+        .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
+        .await;
     let other = job([output("c"), output("d")]);
     bench.fails(&other, Code::ReservedByOther, "/id").await;
     assert_eq!(bench.uploads().len(), 2, "they may be at work");
@@ -300,7 +312,9 @@ async fn another_message_with_the_same_id_waits_for_a_young_one() {
 #[tokio::test(start_paused = true)]
 async fn p6_another_message_with_the_same_id_clears_up_after_a_dead_one() {
     let bench = bench();
-    bench.dies(&two(), at_store("upload", "made/a", Effect::HangAfter)).await;
+    bench
+        .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
+        .await;
     bench.wait(86_500).await;
     let other = job([output("c"), output("d")]);
     assert!(!bench.succeeds(&other).await.recognised);
@@ -320,15 +334,14 @@ async fn another_message_with_the_same_id_follows_a_finished_one() {
 #[tokio::test(start_paused = true)]
 async fn p13_a_given_iv_reserves_its_id_for_ever() {
     // Whether the first or the second message gives the iv.
-    for (first, second) in [
-        (given_iv("a"), output("c")),
-        (output("a"), given_iv("c")),
-    ] {
+    for (first, second) in [(given_iv("a"), output("c")), (output("a"), given_iv("c"))] {
         let bench = bench();
         bench.succeeds(&job([first])).await;
         bench.wait(10 * 86_400).await;
         let other = job([second]);
-        bench.fails_again(&other, Code::ReservedByOther, "/id").await;
+        bench
+            .fails_again(&other, Code::ReservedByOther, "/id")
+            .await;
         assert!(bench.object("s3://made/c").is_none());
     }
 }
@@ -338,13 +351,17 @@ async fn p13_a_given_iv_of_a_job_that_failed_is_remembered() {
     let bench = bench();
     bench.rule(at_store("upload", "made/a", fail(Code::SinkDenied)));
     let given = job([given_iv("a")]);
-    bench.fails(&given, Code::SinkDenied, "/outputs/0/url").await;
+    bench
+        .fails(&given, Code::SinkDenied, "/outputs/0/url")
+        .await;
     let entry = bench.entry().expect("its history");
     assert_eq!(entry["given_iv"], true);
     assert_eq!(entry["outputs"], json!([]), "nothing is left of it");
     bench.script.clear();
     bench.source(LONG, 2);
-    bench.fails_again(&given, Code::SourceChanged, "/input/url").await;
+    bench
+        .fails_again(&given, Code::SourceChanged, "/input/url")
+        .await;
     bench.source(LONG, 1);
     bench.succeeds_again(&given).await;
 }
@@ -355,7 +372,9 @@ async fn p5_a_given_iv_meets_one_version_of_its_source_only() {
     let given = job([given_iv("a"), output("b")]);
     half_published(&bench, &given).await;
     bench.source(LONG, 2);
-    bench.fails_again(&given, Code::SourceChanged, "/input/url").await;
+    bench
+        .fails_again(&given, Code::SourceChanged, "/input/url")
+        .await;
     assert!(bench.uploads().is_empty(), "P6: aborted all the same");
 }
 
@@ -372,7 +391,10 @@ async fn what_an_earlier_attempt_published_is_kept() {
         assert_eq!(done.data.outputs[0].etag, Some(kept.version.etag));
         assert_eq!(bench.body("s3://made/b"), plain);
         assert!(bench.uploads().is_empty());
-        assert!(bench.succeeds_again(&two()).await.recognised, "by the token of the first");
+        assert!(
+            bench.succeeds_again(&two()).await.recognised,
+            "by the token of the first"
+        );
     }
 }
 
@@ -420,7 +442,9 @@ async fn p13_a_damaged_entry_may_hold_the_history_of_an_iv() {
     bench.put(crate::bench::LEDGER, b"{\"job_id\": \"film\"");
     let fault = bench.fails(&two(), Code::ReservedByOther, "/id").await;
     assert!(fault.message.contains("is damaged"));
-    bench.fails(&job([output("a")]), Code::ReservedByOther, "/id").await;
+    bench
+        .fails(&job([output("a")]), Code::ReservedByOther, "/id")
+        .await;
     assert!(bench.script.writes().is_empty());
 }
 

@@ -62,7 +62,11 @@ async fn a_transient_failure_goes_back_to_the_queue() {
     assert_eq!(seen.settlements(), [RETRY, DONE]);
     assert_eq!(attempts(&seen), [1, 2]);
     let keys = ["job.started", "job.started", "job.succeeded"];
-    assert_eq!(seen.keys(), keys, "an attempt that will be repeated has no end");
+    assert_eq!(
+        seen.keys(),
+        keys,
+        "an attempt that will be repeated has no end"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,9 +91,17 @@ async fn pauses_before_a_retry_double_up_to_fifteen_seconds() {
     working.stopped().await;
     let ends: Vec<_> = seen.settled().iter().map(|one| one.at).collect();
     let mut expected = Duration::ZERO;
-    for (index, pause) in [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0].into_iter().enumerate() {
+    for (index, pause) in [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
+        .into_iter()
+        .enumerate()
+    {
         expected += seconds(pause);
-        assert_eq!(ends[index].as_millis(), expected.as_millis(), "attempt {}", index + 1);
+        assert_eq!(
+            ends[index].as_millis(),
+            expected.as_millis(),
+            "attempt {}",
+            index + 1
+        );
     }
     assert_eq!(seen.settlements().last(), Some(&DEAD));
 }
@@ -100,7 +112,11 @@ async fn a_dependency_that_is_down_burns_no_attempt() {
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)).times(6));
     bench.rule(at_store("reachable", "", fail(Code::StoreDown)).times(6));
     let seen = bench.works(&job([output("a")])).await;
-    assert_eq!(seen.settlements(), [DONE], "it is kept and tried again here");
+    assert_eq!(
+        seen.settlements(),
+        [DONE],
+        "it is kept and tried again here"
+    );
     assert_eq!(seen.told("job.started").len(), 1);
     // 0.5, 1, 2, 4, 8 and 15 seconds.
     assert_eq!(seen.settled()[0].at.as_millis(), 30_500);
@@ -146,7 +162,10 @@ async fn an_outage_of_anything_else_is_believed() {
     let pipeline = bench.worker(1).pipeline;
     let is_down = async |code| pipeline.is_down(&Fault::new(code, "down")).await;
     assert!(!is_down(Code::StoreDown).await, "the store answers");
-    assert!(!is_down(Code::KeyServiceDown).await, "the key service answers");
+    assert!(
+        !is_down(Code::KeyServiceDown).await,
+        "the key service answers"
+    );
     assert!(is_down(Code::GpuUnavailable).await, "nobody can be asked");
 }
 
@@ -183,12 +202,19 @@ async fn a_job_that_outlasts_its_lease_is_stopped_and_goes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_always_outlasts_its_lease_fails_by_that_name() {
     let bench = bench();
-    bench.rule(at_store("upload", "made/a", Effect::DelayBefore(seconds(7200.0))));
+    bench.rule(at_store(
+        "upload",
+        "made/a",
+        Effect::DelayBefore(seconds(7200.0)),
+    ));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [RETRY, RETRY, DEAD]);
     assert_eq!(seen.failure(), "lease_too_short");
     let event = &seen.told("job.failed")[0].body;
-    assert_eq!(event["data"]["fault"]["pointer"], "amqp.consumer_timeout_seconds");
+    assert_eq!(
+        event["data"]["fault"]["pointer"],
+        "amqp.consumer_timeout_seconds"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +224,11 @@ async fn p2_a_lease_that_ends_during_publication_lets_it_end() {
         consumer_timeout: seconds(3600.0),
         ..Rules::default()
     });
-    bench.rule(at_store("complete", "made/a", Effect::DelayBefore(seconds(2000.0))));
+    bench.rule(at_store(
+        "complete",
+        "made/a",
+        Effect::DelayBefore(seconds(2000.0)),
+    ));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [DONE]);
     assert_eq!(seen.settled()[0].at.as_secs(), 2000);
@@ -226,7 +256,11 @@ async fn a_delivery_lost_while_its_job_runs_tells_nobody() {
 #[tokio::test(start_paused = true)]
 async fn p3_a_delivery_lost_during_publication_is_recognised_when_it_comes_again() {
     let bench = bench();
-    bench.rule(at_store("complete", "made/a", Effect::DelayAfter(seconds(60.0))));
+    bench.rule(at_store(
+        "complete",
+        "made/a",
+        Effect::DelayAfter(seconds(60.0)),
+    ));
     bench.submit(&job([output("a")]));
     let working = bench.start(bench.worker(1));
     let seen = working.seen.clone();
@@ -242,7 +276,9 @@ async fn p3_a_delivery_lost_during_publication_is_recognised_when_it_comes_again
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_pipeline_is_a_transient_failure() {
     let bench = bench();
-    bench.script.before(("head", "films/film", 1), || panic!("a bug"));
+    bench
+        .script
+        .before(("head", "films/film", 1), || panic!("a bug"));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [RETRY, DONE]);
 }
@@ -251,7 +287,9 @@ async fn a_panic_of_the_pipeline_is_a_transient_failure() {
 async fn a_panic_of_a_transfer_task_is_a_transient_failure() {
     let bench = bench();
     for nth in 1..=3 {
-        bench.script.before(("read", "films/film", nth), || panic!("a bug"));
+        bench
+            .script
+            .before(("read", "films/film", nth), || panic!("a bug"));
     }
     bench.submit(&job([output("a")]));
     let mut worker = bench.worker(1);
@@ -303,7 +341,11 @@ async fn a_brokers_job_beyond_the_last_attempt_is_tried_once_more() {
     ciphermill::queue::Queue::close(&*crashing).await;
     let working = bench.start(bench.worker(1));
     bench.all_done().await;
-    assert_eq!(working.seen.settlements(), [DONE], "the broker has a limit of its own");
+    assert_eq!(
+        working.seen.settlements(),
+        [DONE],
+        "the broker has a limit of its own"
+    );
     assert!(working.seen.settled()[0].attempt > 3);
     working.stopped().await;
 }
@@ -319,7 +361,12 @@ async fn a_message_that_is_no_json_is_refused() {
     assert_eq!(seen.settlements(), [DEAD]);
     assert_eq!(seen.keys(), ["job.failed"]);
     let event = &seen.told("job.failed")[0].body;
-    assert!(event["id"].as_str().expect("an id").starts_with("-:failed:"));
+    assert!(
+        event["id"]
+            .as_str()
+            .expect("an id")
+            .starts_with("-:failed:")
+    );
     assert!(event.get("subject").is_none());
     assert_eq!(event["data"]["fault"]["code"], "invalid_json");
 }
@@ -338,7 +385,10 @@ async fn a_refused_message_names_every_fault_and_uses_no_reply_queue() {
     let event = &seen.told("job.failed")[0].body;
     assert_eq!(event["subject"], "film");
     let faults = event["data"]["faults"].as_array().expect("a list");
-    let pointers: Vec<_> = faults.iter().map(|fault| fault["pointer"].as_str()).collect();
+    let pointers: Vec<_> = faults
+        .iter()
+        .map(|fault| fault["pointer"].as_str())
+        .collect();
     assert_eq!(pointers, [Some("/colour"), Some("/outputs/0/size")]);
     assert_eq!(bench.broker.length("replies"), 0);
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ciphermill_cipher::{Encryptor, Mark, PartAt};
 use tokio::sync::oneshot;
 
 use super::lab::{Card, Failed, Lab, Run, gcm, said};
@@ -11,7 +12,6 @@ use crate::buffers::PartBuffer;
 use crate::checksum::Algorithm;
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{Encrypted, Engine, Plaintext, Work};
-use ciphermill_cipher::{Encryptor, Mark, PartAt};
 
 /// Parts to cipher and buffers for the results, which are used again and again.
 pub struct Batch {

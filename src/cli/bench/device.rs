@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
+use ciphermill_cipher::offload::Text;
+
 use super::batch::{Batch, Part};
 use super::lab::{
     Card, Failed, Lab, MIB, PART_BYTES, Run, bar, ctr, point, row, said, section, share_bytes,
@@ -16,7 +18,6 @@ use crate::measure::Spread;
 use crate::measure::report::{Adapter, Bars, Beside, Chart, Lines, Row, Section, Series};
 use crate::measure::turns::{self, Turns};
 use crate::measure::words::bytes as spelt;
-use ciphermill_cipher::offload::Text;
 
 /// What an H200's instruction rate allows this kernel, by key size: computed, in GB/s.
 const H200_BOUNDS: [(usize, f64); 3] = [(128, 311.0), (192, 266.0), (256, 227.0)];

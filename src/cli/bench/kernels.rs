@@ -1,14 +1,15 @@
 //! Every kernel on one core: what the instruction sets are worth.
 
-use super::lab::{KIB, Lab, MIB, Run, bar, row, said, section};
-use crate::fault::Result;
-use crate::measure::report::{Bars, Chart, Section};
-use crate::measure::turns;
 use ciphermill_cipher::cobblestone::Salt;
 use ciphermill_cipher::cpu::{self, Kernel};
 use ciphermill_cipher::encrypt::{Step, encrypt_together};
 use ciphermill_cipher::secret::Secret;
 use ciphermill_cipher::{Encryptor, Mark, PartAt, cpu::Keyed};
+
+use super::lab::{KIB, Lab, MIB, Run, bar, row, said, section};
+use crate::fault::Result;
+use crate::measure::report::{Bars, Chart, Section};
+use crate::measure::turns;
 
 const ABOUT: &str = "Every way to compute AES that this CPU has, on one core, with keys of 256 bits: 1 MiB from one \
 buffer into another, both in the caches. vaes512 and vaes256 are our own kernels for CPUs with those instructions; \

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use ciphermill_cipher::ctr::CounterStart;
+use ciphermill_cipher::secret::{Secret, random_array};
+use ciphermill_cipher::{Encryptor, Form, cpu};
+
 use super::batch::Batch;
 use super::verdict::CardFound;
 use crate::buffers::{PartBuffer, Pool, Reservation};
@@ -12,9 +16,6 @@ use crate::measure::Spread;
 use crate::measure::report::{Adapter, Bar, Beside, Point, Row, Section};
 use crate::measure::turns::{Pace, Runner, Turns};
 use crate::settings::memory;
-use ciphermill_cipher::ctr::CounterStart;
-use ciphermill_cipher::secret::{Secret, random_array};
-use ciphermill_cipher::{Encryptor, Form, cpu};
 
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;

@@ -1,5 +1,7 @@
 //! What else one core has to do with every byte: hashing, and TLS.
 
+use ciphermill_cipher::secret::Secret;
+use ciphermill_cipher::{Encryptor, Mark, PartAt, cpu};
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks,
     OutboundPlainMessage,
@@ -12,8 +14,6 @@ use crate::checksum::Algorithm;
 use crate::fault::Result;
 use crate::measure::report::{Bars, Chart, Section};
 use crate::measure::turns;
-use ciphermill_cipher::secret::Secret;
-use ciphermill_cipher::{Encryptor, Mark, PartAt, cpu};
 
 const ABOUT: &str = "What one core does in a second of the work that comes with encryption, 1 MiB at a time out of the \
 caches, beside AES-GCM. CRC-64/NVME is the checksum of parts by default, SHA-256 the other choice. TLS is the sealing \

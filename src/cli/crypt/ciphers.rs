@@ -1,13 +1,14 @@
 //! The ciphers that the flags describe.
 
-use super::Options;
-use super::pieces::Reader;
-use crate::fault::{Code, Fault, Result};
-use crate::job::Mode;
 use ciphermill_cipher::cobblestone::{HEADER_BYTES, Salt};
 use ciphermill_cipher::ctr::CounterStart;
 use ciphermill_cipher::secret::{self, Secret};
 use ciphermill_cipher::{Decryptor, Encryptor, block, cpu};
+
+use super::Options;
+use super::pieces::Reader;
+use crate::fault::{Code, Fault, Result};
+use crate::job::Mode;
 
 /// The cipher, and the IV if the user has to keep it.
 pub(super) fn encryptor(

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ciphermill_cipher::cobblestone::{CHUNK_BYTES, SEALED_CHUNK_BYTES};
+use ciphermill_cipher::{BLOCK_BYTES, Form, PartAt, TAG_BYTES};
 use futures_util::stream::{self, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::buffers::{PartBuffer, Reservation};
 use crate::fault::{Fault, Result};
-use ciphermill_cipher::cobblestone::{CHUNK_BYTES, SEALED_CHUNK_BYTES};
-use ciphermill_cipher::{BLOCK_BYTES, Form, PartAt, TAG_BYTES};
 
 /// One part as it was read.
 pub struct Piece {

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ciphermill_cipher::secret::Secret;
 use serde_json::{Value, json};
 
 use super::{Demo, samples, verify};
 use crate::fault::{Code, Fault, Result};
 use crate::job::{Base64, KeyRef, KeyringKey};
-use ciphermill_cipher::secret::Secret;
 
 /// A job of the demo, and how its outputs are verified.
 pub(super) struct DemoJob {

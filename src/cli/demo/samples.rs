@@ -6,8 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::fault::{Fault, Result};
 use ciphermill_cipher::secret;
+
+use crate::fault::{Fault, Result};
 
 /// Paths of the samples.
 pub(super) struct Samples {

@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use ciphermill_cipher::offload::TILE_BYTES;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wgpu::{BufferUsages as Usage, MapMode};
 
 use super::device::{Device, Transfer};
 use super::tile::{ALIGN_BYTES, ENTRY_BYTES, Room};
 use super::{Failure, Item};
-use ciphermill_cipher::offload::TILE_BYTES;
 
 /// Most keys of a batch, and the bytes of the longest one.
 const KEYS: usize = 1024;

@@ -1,8 +1,9 @@
 //! Tiles: how texts lie in a batch, and what the shader is told of them.
 
-use super::Item;
 use ciphermill_cipher::cpu::CounterWidth;
 use ciphermill_cipher::offload::TILE_BYTES;
+
+use super::Item;
 
 /// A run of blocks under one key: the host twin of the shader's struct.
 #[repr(C)]

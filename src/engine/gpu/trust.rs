@@ -6,12 +6,12 @@
 //! copied. A single flipped bit it finds in one of a thousand blocks only; whoever needs more asks
 //! for [`Verify::Full`](super::Verify).
 
-use zeroize::Zeroizing;
-
-use super::{Failure, Item, Lane, Verify};
 use ciphermill_cipher::cpu::{self, CounterWidth};
 use ciphermill_cipher::offload::{DeviceKey, Keystream, Offload, TILE_BYTES, Text};
 use ciphermill_cipher::secret::{self, Secret};
+use zeroize::Zeroizing;
+
+use super::{Failure, Item, Lane, Verify};
 
 /// Room that [`self_test`] needs.
 pub(super) const SELF_TEST_BYTES: usize = 4 * TILE_BYTES;

@@ -3,12 +3,12 @@
 //! JSON comes in from a child that a hostile file may have taken over; an [`Answer`] goes out only
 //! if it could be one to the order that was given. Its texts remain what they are: foreign.
 
-use serde::{Deserialize, Serialize};
-
-use super::{MOST_FAULTS, MOST_SPANS, MOST_TEXT_BYTES, Order};
 use ciphermill_captions::cue::label;
 use ciphermill_captions::merge::Policy;
 use ciphermill_captions::{Broken, Encoding, Format, Language, MOST_CUES, Output, Refused};
+use serde::{Deserialize, Serialize};
+
+use super::{MOST_FAULTS, MOST_SPANS, MOST_TEXT_BYTES, Order};
 
 /// Longest answer: its texts, each quote and line end written as two characters, and the reports.
 /// The child's `stdout_bytes`.

@@ -1,7 +1,8 @@
 //! What a taken-over helper could answer, and what an order may ask.
 
-use super::*;
 use ciphermill_captions::Cue;
+
+use super::*;
 
 const SRT: &str =
     "1\n00:00:01,000 --> 00:00:02,000\none\n\n2\n00:00:03,000 --> 00:00:02,000\nback\n";

@@ -1,11 +1,12 @@
 //! Found: the caption helper's answer in the words of a job's result.
 
+use ciphermill_captions::{Encoding, Format};
+
 use super::{MadeCaptions, MadeTrack};
 use crate::fault::Result;
 use crate::job::event::{CaptionSourceResult, CueFault};
 use crate::media::caption_helper::{Answer, Report};
 use crate::media::unreadable;
-use ciphermill_captions::{Encoding, Format};
 
 /// The answer in the words of a result.
 pub(super) fn told(

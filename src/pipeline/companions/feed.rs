@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use ciphermill_cipher::{Decryptor, Form, PartAt};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
@@ -21,7 +22,6 @@ use crate::media::film::{Opening, Reader, StreamSource};
 use crate::media::sandbox::{Memory, RangeSource, SharedRange, Unsealed};
 use crate::plan::Plan;
 use crate::source::Source;
-use ciphermill_cipher::{Decryptor, Form, PartAt};
 
 /// Pieces begin and end at multiples of this, so that every mode can open them.
 const STEP_BYTES: u64 = ciphermill_cipher::cobblestone::CHUNK_BYTES as u64;

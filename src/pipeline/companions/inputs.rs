@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ciphermill_cipher::{Form, Mark, PartAt};
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,6 @@ use crate::keys::DataKey;
 use crate::pipeline::{Begun, Pipeline};
 use crate::plan::form;
 use crate::source::Source;
-use ciphermill_cipher::{Form, Mark, PartAt};
 
 /// The inputs of a job's companions, in the order of [`Job::beside_inputs`].
 pub(in crate::pipeline) struct Inputs(Vec<Result<Source>>);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
 
@@ -24,7 +25,6 @@ use crate::plan::{admit, reuse, staged_alone};
 use crate::report;
 use crate::sink::label::Label;
 use crate::store::PartPlace;
-use ciphermill_cipher::{Encryptor, Form, Mark, PartAt};
 
 /// Companions that are begun, or published, at once.
 const AT_ONCE: usize = 8;

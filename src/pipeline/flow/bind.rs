@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ciphermill_cipher::{Mark, PartAt};
 use futures_util::stream::TryStreamExt;
 
 use super::{Flow, Moving, Parts, Ready, Sealing, Step};
@@ -11,7 +12,6 @@ use crate::engine::{self, Encrypted};
 use crate::fault::Result;
 use crate::pipeline::stage::Staged;
 use crate::store::PartPlace;
-use ciphermill_cipher::{Mark, PartAt};
 
 /// Takes encrypted parts in order: continues CBC chains, folds GCM sums and appends the tag, and
 /// gives every part its place in its object.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ciphermill_cipher::decrypt::Opened;
+use ciphermill_cipher::{Decryptor, Mark};
 use futures_util::stream::TryStreamExt;
 use sha2::{Digest, Sha256};
 
@@ -10,8 +12,6 @@ use crate::buffers::PartBuffer;
 use crate::engine::{self, Engine, Plaintext};
 use crate::fault::{Code, Fault, Result};
 use crate::pipeline::companions::Tap;
-use ciphermill_cipher::decrypt::Opened;
-use ciphermill_cipher::{Decryptor, Mark};
 
 /// Takes decrypted parts in order: folds their tags, hashes their plaintext, and keeps the last
 /// part back until the whole is verified.

@@ -92,12 +92,18 @@ impl Seen {
     /// Events with this routing key.
     pub fn told(&self, key: &str) -> Vec<Told> {
         let told = lock(&self.told);
-        told.iter().filter(|told| told.key == key).cloned().collect()
+        told.iter()
+            .filter(|told| told.key == key)
+            .cloned()
+            .collect()
     }
 
     /// Routing keys of all events, in order.
     pub fn keys(&self) -> Vec<String> {
-        lock(&self.told).iter().map(|told| told.key.clone()).collect()
+        lock(&self.told)
+            .iter()
+            .map(|told| told.key.clone())
+            .collect()
     }
 
     /// The code of the only failure event.
