@@ -22,7 +22,7 @@ PARTS := tests/support/parts.sh
 # $(call timed,WHAT,COMMAND): says what is going on, and afterwards how long it took.
 timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '    %s: %d s\n' '$(1)' $$((SECONDS - begun))
 
-.PHONY: help demo test accept bench sanitize fuzz lint lint-deploy clean cargo
+.PHONY: help demo test accept bench sanitize fuzz coverage lint lint-deploy clean cargo
 
 # Sanitizers are no stable part of the compiler yet; this lets the stable one run them.
 SANITIZED := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
@@ -73,6 +73,9 @@ fuzz: cargo ## fuzz split and merge, cobblestone, and every caption parser; FUZZ
 	  dict=fuzz/dict/$$target; RUSTC_BOOTSTRAP=1 "$(CACHE)/tools/bin/cargo-fuzz" fuzz run \
 	  --target-dir "$(abspath $(TARGET))/fuzz" $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
 	  $$([ -e "$$dict" ] && echo "-dict=$$dict"); done)
+
+coverage: cargo ## how many lines of a job's rules the tests without servers reach, by module
+	$(call timed,coverage,tests/support/coverage.sh)
 
 lint: cargo ## format, clippy and the files under deploy/, without running anything
 	$(call timed,what the linters need,$(SETUP) lint)
