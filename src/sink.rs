@@ -234,7 +234,8 @@ pub async fn abort(store: &dyn Store, url: &ObjectUrl, upload: &UploadId) -> Res
     };
     observe::upload_aborted(result.is_ok());
     if let Err(fault) = &result {
-        tracing::error!(%url, detail = fault.message, "an upload could not be aborted; it stays until the reaper finds it");
+        let left = "an upload could not be aborted; it stays until the reaper finds it";
+        tracing::error!(%url, detail = fault.message, "{left}");
     }
     result
 }

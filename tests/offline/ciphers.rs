@@ -2,8 +2,8 @@
 //! promises about the plaintext.
 
 use ciphermill::fault::Code;
-use ciphermill::inject::rules::{Effect, Rule};
 use ciphermill::inject::Seam;
+use ciphermill::inject::rules::{Effect, Rule};
 use ciphermill::job::event::OutputResult;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -45,7 +45,11 @@ async fn every_mode_is_opened_by_what_the_result_says() {
             assert!(bytes == 0 || bench.body("s3://made/a") != plain, "{mode}");
             let opened = bench.succeeds(&opening(&done.outputs[0])).await.data;
             assert_eq!(bench.body("s3://made/open"), plain, "{mode}, {bytes} bytes");
-            assert_eq!(bench.body("s3://made/twice"), plain, "{mode}, {bytes} bytes");
+            assert_eq!(
+                bench.body("s3://made/twice"),
+                plain,
+                "{mode}, {bytes} bytes"
+            );
             assert_eq!(opened.input.expect("one").bytes, bytes as u64);
         }
     }
@@ -110,7 +114,9 @@ async fn a_promised_hash_is_checked_before_anything_is_published() {
     let plain = bench.source(LONG, 1);
     let mut promising = job([output("a")]);
     promising["input"]["sha256"] = "0".repeat(64).into();
-    bench.fails(&promising, Code::ChecksumMismatch, "/input/sha256").await;
+    bench
+        .fails(&promising, Code::ChecksumMismatch, "/input/sha256")
+        .await;
     assert!(bench.object("s3://made/a").is_none());
     assert!(bench.uploads().is_empty(), "P6");
     let right = hex::encode(Sha256::digest(&plain));
@@ -125,13 +131,23 @@ async fn a_promised_length_is_checked_before_anything_is_published() {
     bench.source(LONG, 1);
     let mut promising = job([output("a")]);
     promising["input"]["bytes"] = (LONG + 1).into();
-    bench.fails(&promising, Code::ChecksumMismatch, "/input/bytes").await;
-    assert!(bench.script.calls_of("begin").is_empty(), "the length alone tells");
+    bench
+        .fails(&promising, Code::ChecksumMismatch, "/input/bytes")
+        .await;
+    assert!(
+        bench.script.calls_of("begin").is_empty(),
+        "the length alone tells"
+    );
     // Of a CBC object the length is known at its end only.
-    let sealed = bench.succeeds(&job([generated("a", "aes-cbc-pkcs7")])).await.data;
+    let sealed = bench
+        .succeeds(&job([generated("a", "aes-cbc-pkcs7")]))
+        .await
+        .data;
     let mut opening = opening(&sealed.outputs[0]);
     opening["input"]["bytes"] = (LONG + 1).into();
-    bench.fails(&opening, Code::ChecksumMismatch, "/input/bytes").await;
+    bench
+        .fails(&opening, Code::ChecksumMismatch, "/input/bytes")
+        .await;
     assert!(!bench.script.calls_of("begin").is_empty());
     assert!(bench.object("s3://made/open").is_none());
 }
@@ -163,7 +179,9 @@ async fn a_key_that_does_not_open_names_its_place() {
     let mut wrong = job([named("a", "aes-gcm")]);
     let unknown = json!({"keyring": {"wrapped": base64(b"unknown")}});
     wrong["outputs"][0]["encryption"]["key"] = unknown;
-    bench.fails(&wrong, Code::KeyRefused, "/outputs/0/encryption/key").await;
+    bench
+        .fails(&wrong, Code::KeyRefused, "/outputs/0/encryption/key")
+        .await;
     assert!(bench.script.writes().is_empty());
 }
 
@@ -200,7 +218,10 @@ async fn a_key_of_a_length_that_its_mode_does_not_take_is_refused() {
 async fn the_result_tells_who_ciphered_each_output() {
     let bench = Bench::aws();
     bench.source(LONG, 1);
-    let done = bench.succeeds(&job([named("a", "aes-gcm"), output("b")])).await.data;
+    let done = bench
+        .succeeds(&job([named("a", "aes-gcm"), output("b")]))
+        .await
+        .data;
     let engine = done.outputs[0].engine.clone().expect("it was ciphered");
     assert!(engine.starts_with("inline/"), "{engine}");
     assert_eq!(done.outputs[1].engine, None, "nothing was ciphered");
@@ -212,10 +233,16 @@ async fn a_checksum_of_the_whole_object_is_told_where_there_is_one() {
     let plain = bench.source(LONG, 1);
     let mut hashed = output("b");
     hashed["checksum"] = "sha256".into();
-    let done = bench.succeeds(&job([output("a"), hashed.clone()])).await.data;
+    let done = bench
+        .succeeds(&job([output("a"), hashed.clone()]))
+        .await
+        .data;
     let sum = done.outputs[0].checksum.as_ref().expect("of all parts");
     assert_eq!(sum.value, crate::bench::sum(&plain).to_base64());
-    assert_eq!(done.outputs[1].checksum, None, "SHA-256 has none over parts");
+    assert_eq!(
+        done.outputs[1].checksum, None,
+        "SHA-256 has none over parts"
+    );
     let bench = Bench::aws();
     let plain = bench.source(SHORT, 1);
     let done = bench.succeeds(&job([output("a"), hashed])).await.data;

@@ -97,7 +97,12 @@ async fn p1_a_failure_waits_for_its_event_too() {
 async fn an_end_event_refused_for_another_reason_closes_no_gate() {
     let bench = bench();
     let refused = Rule::new(fail(Code::Internal)).seam(Seam::Queue);
-    bench.rule(refused.operation("publish").target("job.succeeded").times(1));
+    bench.rule(
+        refused
+            .operation("publish")
+            .target("job.succeeded")
+            .times(1),
+    );
     let mut other = job([output("b")]);
     other["id"] = "other".into();
     bench.submit(&job([output("a")]));
@@ -152,7 +157,11 @@ async fn a_reply_queue_that_is_allowed_gets_the_end_only() {
     assert_eq!(replies.len(), 1);
     let reply: Value = serde_json::from_slice(&replies[0].body).expect("JSON");
     assert_eq!(reply["type"], "dev.ciphermill.job.succeeded");
-    let queues: Vec<_> = seen.told("job.succeeded").into_iter().map(|one| one.queue).collect();
+    let queues: Vec<_> = seen
+        .told("job.succeeded")
+        .into_iter()
+        .map(|one| one.queue)
+        .collect();
     assert_eq!(queues, [None, Some("replies".to_owned())]);
 }
 
@@ -199,7 +208,10 @@ async fn progress_is_told_once_a_second_while_bytes_move() {
     let parts = |one: &Value| one["data"]["bytes_done"].as_u64().expect("a number");
     let done: Vec<_> = told.iter().map(|one| parts(&one.body)).collect();
     assert_eq!(done, [0, 3 * PART as u64, 6 * PART as u64]);
-    assert!(told.iter().all(|one| one.body["data"]["bytes_total"] == 9 * PART));
+    assert!(
+        told.iter()
+            .all(|one| one.body["data"]["bytes_total"] == 9 * PART)
+    );
     let ids: Vec<_> = told.iter().map(|one| one.body["id"].clone()).collect();
     assert_ne!(ids[0], ids[1], "news have ids of their own");
 }

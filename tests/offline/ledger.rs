@@ -125,7 +125,11 @@ async fn it_is_written_before_the_first_upload_and_with_its_uploads_before_the_f
     let writes = bench.script.writes();
     assert_eq!(writes[..3], [entry.as_str(), "begin s3://made/a", &entry]);
     assert_eq!(writes.last(), Some(&entry), "the result at the end");
-    assert!(writes[3..6].iter().all(|write| write == "upload s3://made/a"));
+    assert!(
+        writes[3..6]
+            .iter()
+            .all(|write| write == "upload s3://made/a")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,13 +147,17 @@ async fn a_ledger_that_cannot_be_written_stops_the_job_before_an_upload() {
     let bench = Bench::aws();
     bench.source(LONG, 1);
     bench.rule(at_store("put", "film.json", fail(Code::SinkDenied)));
-    bench.fails(&job([output("a")]), Code::SinkDenied, "/outputs/0/url").await;
+    bench
+        .fails(&job([output("a")]), Code::SinkDenied, "/outputs/0/url")
+        .await;
     assert!(bench.script.calls_of("begin").is_empty());
     // With the uploads to be written down, they are given up.
     let bench = Bench::aws();
     bench.source(LONG, 1);
     bench.rule(at_store("put", "film.json", fail(Code::SinkDenied)).from(2));
-    bench.fails(&job([output("a")]), Code::SinkDenied, "/outputs/0/url").await;
+    bench
+        .fails(&job([output("a")]), Code::SinkDenied, "/outputs/0/url")
+        .await;
     bench.wait(1).await;
     assert!(bench.uploads().is_empty(), "P6");
     assert!(bench.script.calls_of("read").is_empty());

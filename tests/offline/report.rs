@@ -85,7 +85,9 @@ fn a_checksum_is_ours_or_else_the_stores() {
             ..Made::default()
         };
         let written = report::written(&plain, facts, &Label::default(), &made);
-        written.checksum.map(|sum| serde_json::to_value(sum).expect("JSON"))
+        written
+            .checksum
+            .map(|sum| serde_json::to_value(sum).expect("JSON"))
     };
     let sum = Algorithm::Sha256.of(b"x");
     let ours = json!({"algorithm": "sha256", "value": sum.to_base64()});
@@ -127,7 +129,10 @@ fn the_encryption_block_carries_a_generated_key_in_its_wrapped_form() {
                                   "region": "eu-west-1", "context": context}});
     assert_eq!(opening(kms, &label)["key"], expected);
     // Without a wrapped form there is nothing to paste, and the wish stands as it was.
-    assert_eq!(opening(keyring.clone(), &Label::default())["key"], keyring["key"]);
+    assert_eq!(
+        opening(keyring.clone(), &Label::default())["key"],
+        keyring["key"]
+    );
 }
 
 #[test]
@@ -237,7 +242,13 @@ async fn a_refused_message_is_told_by_its_bytes_and_with_every_fault() {
 async fn a_message_carries_its_event_to_those_who_listen() {
     let parsed = parse(&job([output("a")]));
     let data = EventData::default();
-    let event = report::event(&context(), &parsed.job, parsed.digest, State::Succeeded, data);
+    let event = report::event(
+        &context(),
+        &parsed.job,
+        parsed.digest,
+        State::Succeeded,
+        data,
+    );
     let message = tell::outgoing(&event, true, Some("replies".into())).expect("JSON");
     assert_eq!(message.routing_key, "job.succeeded");
     assert_eq!(message.message_id, event.id);

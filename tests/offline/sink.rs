@@ -37,7 +37,13 @@ async fn buffer(bytes: &[u8]) -> PartBuffer {
 }
 
 async fn begin(bench: &Bench, multipart: bool) -> Sink {
-    let begun = Sink::begin(store(bench), url("s3://made/a"), labelled(), multipart, false);
+    let begun = Sink::begin(
+        store(bench),
+        url("s3://made/a"),
+        labelled(),
+        multipart,
+        false,
+    );
     begun.await.expect("begun")
 }
 
@@ -102,7 +108,11 @@ async fn an_object_in_one_piece_has_nothing_to_be_aborted() {
 #[tokio::test(start_paused = true)]
 async fn p6_a_sink_that_is_dropped_is_aborted_behind_it() {
     let bench = Bench::aws();
-    bench.rule(at_store("abort", "made/a", Effect::DelayBefore(Duration::from_secs(2))));
+    bench.rule(at_store(
+        "abort",
+        "made/a",
+        Effect::DelayBefore(Duration::from_secs(2)),
+    ));
     let sink = begin(&bench, true).await;
     drop(sink);
     assert_eq!(bench.uploads(), ["a"]);
@@ -147,7 +157,9 @@ async fn an_abort_that_fails_says_so() {
 async fn what_exists_is_refused_and_what_cannot_be_known_too() {
     let bench = Bench::aws();
     let (store, place) = (store(&bench), url("s3://made/a"));
-    sink::refuse_existing(store.as_ref(), &place).await.expect("nothing is there");
+    sink::refuse_existing(store.as_ref(), &place)
+        .await
+        .expect("nothing is there");
     bench.put("s3://made/a", b"x");
     let fault = sink::refuse_existing(store.as_ref(), &place).await;
     assert_eq!(fault.expect_err("there").code, Code::OutputExists);
@@ -161,7 +173,13 @@ async fn a_sink_without_a_token_recognises_nothing() {
     let bench = Bench::aws();
     bench.put("s3://made/a", b"x");
     bench.rule(at_store("put", "made/a", fail(Code::StoreDown)));
-    let begun = Sink::begin(store(&bench), url("s3://made/a"), NewObject::plain(), false, false);
+    let begun = Sink::begin(
+        store(&bench),
+        url("s3://made/a"),
+        NewObject::plain(),
+        false,
+        false,
+    );
     let mut sink = begun.await.expect("begun");
     part(&sink, 1, b"all").await.expect("taken");
     assert_eq!(sink.commit().await.expect_err("down").code, Code::StoreDown);

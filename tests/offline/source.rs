@@ -31,7 +31,9 @@ async fn a_version_that_the_job_names_is_read() {
     let input = done.data.input.expect("one");
     assert_eq!(input.version.version_id, version.version_id);
     job["input"]["version_id"] = "no such version".into();
-    bench.fails_again(&job, Code::SourceNotFound, "/input/url").await;
+    bench
+        .fails_again(&job, Code::SourceNotFound, "/input/url")
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +81,9 @@ async fn a_source_that_may_not_be_read_is_denied() {
         let bench = Bench::aws();
         bench.source(LONG, 1);
         bench.rule(at_store(operation, "films/film", fail(Code::SourceDenied)));
-        bench.fails(&job([output("a")]), Code::SourceDenied, "/input/url").await;
+        bench
+            .fails(&job([output("a")]), Code::SourceDenied, "/input/url")
+            .await;
         assert!(bench.uploads().is_empty(), "P6");
     }
 }
@@ -103,9 +107,14 @@ async fn a_download_that_brings_nothing_is_given_up_after_five_tries() {
     bench.source(SHORT, 1);
     bench.rule(breaks_after(0));
     let begun = Instant::now();
-    bench.fails(&job([output("a")]), Code::SourceBroken, "/input/url").await;
+    bench
+        .fails(&job([output("a")]), Code::SourceBroken, "/input/url")
+        .await;
     assert_eq!(bench.script.calls_of("read").len(), 6);
-    assert_eq!(begun.elapsed(), Duration::from_millis(100 + 200 + 400 + 800 + 1600));
+    assert_eq!(
+        begun.elapsed(),
+        Duration::from_millis(100 + 200 + 400 + 800 + 1600)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +135,9 @@ async fn p5_a_source_that_is_overwritten_while_it_is_read_fails_the_job() {
         bench.script.before(("read", "films/film", 2), move || {
             crate::doubles::put(&store, &url("s3://films/film"), plain(LONG, 2));
         });
-        bench.fails(&job([output("a")]), Code::SourceChanged, "/input/url").await;
+        bench
+            .fails(&job([output("a")]), Code::SourceChanged, "/input/url")
+            .await;
         assert!(bench.object("s3://made/a").is_none());
         assert!(bench.uploads().is_empty(), "P6");
     }
@@ -141,5 +152,7 @@ async fn p5_a_source_that_vanishes_while_it_is_read_has_changed() {
         let gone = store.delete(&url("s3://films/film")).now_or_never();
         gone.expect("memory never waits").expect("deleted");
     });
-    bench.fails(&job([output("a")]), Code::SourceChanged, "/input/url").await;
+    bench
+        .fails(&job([output("a")]), Code::SourceChanged, "/input/url")
+        .await;
 }

@@ -56,7 +56,10 @@ async fn the_gate_keeps_new_jobs_in_the_queue_while_a_dependency_is_down() {
     let seen = working.seen.clone();
     working.stopped().await;
     assert_eq!(seen.settlements(), [Settlement::Done, Settlement::Done]);
-    assert!(seen.settled().iter().all(|one| one.attempt == 1), "no attempt was burnt");
+    assert!(
+        seen.settled().iter().all(|one| one.attempt == 1),
+        "no attempt was burnt"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +77,10 @@ async fn the_gate_opens_when_the_job_that_waits_goes_back() {
     working.stopped().await;
     assert_eq!(seen.settlements()[0], Settlement::Retry);
     let done = seen.settlements();
-    assert_eq!(done.iter().filter(|one| **one == Settlement::Done).count(), 2);
+    assert_eq!(
+        done.iter().filter(|one| **one == Settlement::Done).count(),
+        2
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +104,11 @@ async fn a_closed_gate_does_not_keep_a_worker_from_stopping() {
 #[tokio::test(start_paused = true)]
 async fn p10_a_stopped_worker_finishes_what_runs_and_takes_no_new_job() {
     let bench = bench();
-    bench.rule(at_store("upload", "made/one", Effect::DelayBefore(seconds(20))));
+    bench.rule(at_store(
+        "upload",
+        "made/one",
+        Effect::DelayBefore(seconds(20)),
+    ));
     bench.submit(&named("one"));
     bench.submit(&named("two"));
     let working = bench.start(bench.worker(1));
@@ -118,7 +128,11 @@ async fn p10_a_stopped_worker_finishes_what_runs_and_takes_no_new_job() {
 #[tokio::test(start_paused = true)]
 async fn p10_a_job_that_does_not_end_in_time_goes_back_and_leaves_nothing() {
     let bench = bench();
-    bench.rule(at_store("upload", "made/one", Effect::DelayBefore(seconds(2000))));
+    bench.rule(at_store(
+        "upload",
+        "made/one",
+        Effect::DelayBefore(seconds(2000)),
+    ));
     bench.submit(&named("one"));
     let working = bench.start(bench.worker(1));
     let seen = working.seen.clone();
@@ -143,7 +157,11 @@ async fn p10_a_job_that_does_not_end_in_time_goes_back_and_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn p10_a_job_that_is_publishing_is_published_whole() {
     let bench = bench();
-    bench.rule(at_store("complete", "made/", Effect::DelayBefore(seconds(10))));
+    bench.rule(at_store(
+        "complete",
+        "made/",
+        Effect::DelayBefore(seconds(10)),
+    ));
     bench.submit(&job([output("a"), output("b")]));
     let working = bench.start(bench.worker(1));
     bench.wait(5).await;
@@ -159,7 +177,11 @@ async fn p10_a_job_that_is_publishing_is_published_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_pauses_before_a_retry_goes_back_when_the_worker_stops() {
     let bench = bench();
-    bench.rule(at_store("upload", "made/one", fail(Code::IntegrityMismatch)));
+    bench.rule(at_store(
+        "upload",
+        "made/one",
+        fail(Code::IntegrityMismatch),
+    ));
     bench.submit(&named("one"));
     let working = bench.start(bench.worker(1));
     let seen = working.seen.clone();
@@ -217,13 +239,21 @@ async fn a_queue_that_cannot_be_mended_ends_the_worker() {
     let bench = bench();
     let broken = Rule::new(fail(Code::TopologyMissing)).seam(Seam::Queue);
     bench.rule(broken.operation("next").target("1"));
-    bench.rule(at_store("upload", "made/one", Effect::DelayBefore(seconds(5))));
+    bench.rule(at_store(
+        "upload",
+        "made/one",
+        Effect::DelayBefore(seconds(5)),
+    ));
     bench.submit(&named("one"));
     let working = bench.start(bench.worker(2));
     let seen = working.seen.clone();
     let fault = working.ended().await.expect_err("it cannot go on");
     assert_eq!(fault.code, Code::TopologyMissing);
-    assert_eq!(seen.settlements(), [Settlement::Done], "the other slot ends in peace");
+    assert_eq!(
+        seen.settlements(),
+        [Settlement::Done],
+        "the other slot ends in peace"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,9 +266,9 @@ async fn a_queue_that_ends_ends_the_worker() {
         ended: AtomicBool::new(false),
     });
     worker.queue = spool.clone();
-    bench
-        .script
-        .before(("settle", "done", 1), move || spool.ended.store(true, Ordering::SeqCst));
+    bench.script.before(("settle", "done", 1), move || {
+        spool.ended.store(true, Ordering::SeqCst)
+    });
     let ended = bench.start(worker).ended().await.expect("it ends well");
     let expected = Ended {
         jobs: 1,

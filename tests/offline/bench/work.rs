@@ -89,15 +89,26 @@ impl Seen {
         self.settled().iter().map(|one| one.settlement).collect()
     }
 
+    /// Which attempts were settled, in order.
+    pub fn attempts(&self) -> Vec<u32> {
+        self.settled().iter().map(|one| one.attempt).collect()
+    }
+
     /// Events with this routing key.
     pub fn told(&self, key: &str) -> Vec<Told> {
         let told = lock(&self.told);
-        told.iter().filter(|told| told.key == key).cloned().collect()
+        told.iter()
+            .filter(|told| told.key == key)
+            .cloned()
+            .collect()
     }
 
     /// Routing keys of all events, in order.
     pub fn keys(&self) -> Vec<String> {
-        lock(&self.told).iter().map(|told| told.key.clone()).collect()
+        lock(&self.told)
+            .iter()
+            .map(|told| told.key.clone())
+            .collect()
     }
 
     /// The code of the only failure event.
