@@ -25,7 +25,7 @@ MINUTES = $(TARGET)/minutes.tsv
 timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); took=$$((SECONDS - begun)); \
   printf '    %s: %d s\n' '$(1)' $$took; mkdir -p "$(TARGET)"; printf '%s\t%d\n' '$(1)' $$took >>"$(MINUTES)"
 
-.PHONY: help demo test suites minutes sim accept bench sanitize fuzz lint lint-deploy clean cargo
+.PHONY: help demo test suites minutes sim accept bench sanitize fuzz coverage lint lint-deploy clean cargo
 
 # Sanitizers are no stable part of the compiler yet; this lets the stable one run them.
 SANITIZED := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
@@ -90,6 +90,9 @@ fuzz: cargo ## fuzz split and merge, cobblestone, and every caption parser; FUZZ
 	  dict=fuzz/dict/$$target; RUSTC_BOOTSTRAP=1 "$(CACHE)/tools/bin/cargo-fuzz" fuzz run \
 	  --target-dir "$(abspath $(TARGET))/fuzz" $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
 	  $$([ -e "$$dict" ] && echo "-dict=$$dict"); done)
+
+coverage: cargo ## how many lines of a job's rules the tests without servers reach, by module
+	$(call timed,coverage,tests/support/coverage.sh)
 
 lint: cargo ## format, clippy and the files under deploy/, without running anything
 	$(call timed,what the linters need,$(SETUP) lint)

@@ -2,6 +2,7 @@
 //! and what a test asks of them. Parts are small, so that a job of a few kilobytes has several.
 
 pub mod script;
+pub mod stubborn;
 pub mod work;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::script::{Process, Script, lock};
+use self::stubborn::Stubborn;
 use crate::doubles::{self, Doubles};
 
 /// Plaintext of one part.
@@ -52,6 +54,8 @@ pub struct Bench {
     pub clock: Arc<VirtualClock>,
     pub broker: Broker,
     pub settings: Settings,
+    /// The store says of every abort that the upload is still there.
+    pub stubborn: bool,
 }
 
 impl Bench {
@@ -85,6 +89,7 @@ impl Bench {
             clock,
             broker: Broker::default(),
             settings: settings.expect("good settings"),
+            stubborn: false,
         }
     }
 
@@ -95,7 +100,10 @@ impl Bench {
 
     /// A pipeline of a process of its own.
     pub fn pipeline(&self, process: &Arc<Process>) -> Arc<Pipeline> {
-        let store: Arc<dyn Store> = self.store.clone();
+        let mut store: Arc<dyn Store> = self.store.clone();
+        if self.stubborn {
+            store = Arc::new(Stubborn(store));
+        }
         let store: Arc<dyn Store> = Arc::new(FaultyStore::new(store, process.clone()));
         let files: Arc<dyn Store> = Arc::new(FileStore::new(Access::Anywhere));
         let files: Arc<dyn Store> = Arc::new(FaultyStore::new(files, process.clone()));
@@ -182,6 +190,14 @@ impl Bench {
         doubles::put(&self.store, &self::url(url), body.to_vec());
     }
 
+    /// Has another program write to an output before the nth call of this kind.
+    pub fn stranger_before(&self, call: (&'static str, &str, u32), output: &str) {
+        let (store, url) = (self.store.clone(), self::url(output));
+        self.script.before(call, move || {
+            doubles::put(&store, &url, STRANGER.to_vec());
+        });
+    }
+
     /// Writes the source of all jobs; the bytes differ by `seed`.
     pub fn source(&self, bytes: usize, seed: u64) -> Vec<u8> {
         let plain = plain(bytes, seed);
@@ -244,6 +260,9 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 }
+
+/// What another program wrote.
+pub const STRANGER: &[u8] = b"somebody else's";
 
 /// Where the ledger entry of the job is.
 pub const LEDGER: &str = "s3://made/.ciphermill/film.json";

@@ -4,12 +4,17 @@
 
 mod bench;
 mod ciphers;
+mod companions;
+mod doubt;
 mod ends;
+mod lease;
 mod ledger;
+mod optional;
 mod publication;
 mod queues;
 mod reaper;
 mod recall;
+mod remains;
 mod report;
 mod settlement;
 mod sink;

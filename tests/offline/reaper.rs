@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::script::{at_store, fail};
-use crate::bench::{Bench, LEDGER, LONG, given_iv, job, output};
+use crate::bench::{Bench, LEDGER, LONG, given_iv, job, optional, output};
 
 /// Longer than `worker.reap_after_seconds`.
 const OLD: u64 = 86_500;
@@ -94,6 +94,31 @@ async fn the_entry_of_a_finished_job_is_forgotten_unless_it_gave_an_iv() {
         bench.wait(OLD).await;
         assert_eq!(reap(&bench).await, 0);
         assert_eq!(bench.entry().is_some(), kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p6_a_finished_job_may_have_left_the_upload_of_an_optional_output() {
+    for other_message in [false, true] {
+        let bench = Bench::aws();
+        bench.source(LONG, 1);
+        bench.rule(at_store("complete", "made/b", fail(Code::SinkDenied)));
+        bench.rule(at_store("abort", "made/b", fail(Code::StoreDown)));
+        bench.succeeds(&job([output("a"), optional("b")])).await;
+        assert_eq!(bench.uploads(), ["b"]);
+        bench.wait(OLD).await;
+        assert_eq!(reap(&bench).await, 0);
+        assert!(
+            bench.entry().is_some(),
+            "not while the store does not answer"
+        );
+        bench.script.clear();
+        match other_message {
+            true => drop(bench.succeeds(&job([output("c"), output("d")])).await),
+            false => assert_eq!(reap(&bench).await, 1),
+        }
+        assert!(bench.uploads().is_empty());
+        assert_eq!(bench.entry().is_some(), other_message);
     }
 }
 

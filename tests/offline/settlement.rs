@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use ciphermill::fault::{Code, Fault};
 use ciphermill::inject::Seam;
-use ciphermill::inject::rules::{Effect, Rule};
+use ciphermill::inject::rules::Rule;
 use ciphermill::queue::Settlement;
-use ciphermill::queue::memory::{Cut, DEAD_LETTERS, JOBS, Rules};
+use ciphermill::queue::memory::{DEAD_LETTERS, JOBS};
 use serde_json::json;
 
 use crate::bench::script::{at_store, fail};
-use crate::bench::work::{Seen, Spool};
+use crate::bench::work::Spool;
 use crate::bench::{Bench, LONG, job, output};
 
 const DONE: Settlement = Settlement::Done;
 const DEAD: Settlement = Settlement::Dead;
 const RETRY: Settlement = Settlement::Retry;
-const RETURN: Settlement = Settlement::Return;
 
 /// A bench with a source of three parts.
 fn bench() -> Bench {
@@ -29,11 +28,6 @@ fn bench() -> Bench {
 
 fn seconds(number: f64) -> Duration {
     Duration::from_secs_f64(number)
-}
-
-/// Which attempts were settled.
-fn attempts(seen: &Seen) -> Vec<u32> {
-    seen.settled().iter().map(|one| one.attempt).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +54,7 @@ async fn a_transient_failure_goes_back_to_the_queue() {
     bench.rule(at_store("upload", "made/a", fail(Code::IntegrityMismatch)).times(1));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [RETRY, DONE]);
-    assert_eq!(attempts(&seen), [1, 2]);
+    assert_eq!(seen.attempts(), [1, 2]);
     let keys = ["job.started", "job.started", "job.succeeded"];
     assert_eq!(
         seen.keys(),
@@ -167,110 +161,6 @@ async fn an_outage_of_anything_else_is_believed() {
         "the key service answers"
     );
     assert!(is_down(Code::GpuUnavailable).await, "nobody can be asked");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_job_waits_for_a_dependency_within_its_lease_only() {
-    let bench = bench();
-    bench.rule(at_store("head", "films/film", fail(Code::StoreDown)));
-    bench.rule(at_store("reachable", "", fail(Code::StoreDown)));
-    bench.submit(&job([output("a")]));
-    let working = bench.start(bench.worker(1));
-    bench.wait(1439).await;
-    assert!(working.seen.settled().is_empty());
-    bench.wait(2).await;
-    // 80 % of the consumer timeout of 1800 seconds.
-    let first = working.seen.settled()[0].clone();
-    assert_eq!((first.settlement, first.at.as_secs()), (RETURN, 1440));
-    bench.script.clear();
-    bench.all_done().await;
-    working.stopped().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_job_that_outlasts_its_lease_is_stopped_and_goes_back() {
-    let bench = bench();
-    let slow = Effect::DelayBefore(seconds(7200.0));
-    bench.rule(at_store("upload", "made/a", slow).times(1));
-    let seen = bench.works(&job([output("a")])).await;
-    assert_eq!(seen.settlements(), [RETRY, DONE]);
-    // Without another pause: what is left of the lease is for its end.
-    assert_eq!(seen.settled()[0].at.as_secs(), 1440);
-    assert!(bench.uploads().is_empty(), "P6");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_job_that_always_outlasts_its_lease_fails_by_that_name() {
-    let bench = bench();
-    bench.rule(at_store(
-        "upload",
-        "made/a",
-        Effect::DelayBefore(seconds(7200.0)),
-    ));
-    let seen = bench.works(&job([output("a")])).await;
-    assert_eq!(seen.settlements(), [RETRY, RETRY, DEAD]);
-    assert_eq!(seen.failure(), "lease_too_short");
-    let event = &seen.told("job.failed")[0].body;
-    assert_eq!(
-        event["data"]["fault"]["pointer"],
-        "amqp.consumer_timeout_seconds"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn p2_a_lease_that_ends_during_publication_lets_it_end() {
-    let bench = bench();
-    bench.broker.set_rules(Rules {
-        consumer_timeout: seconds(3600.0),
-        ..Rules::default()
-    });
-    bench.rule(at_store(
-        "complete",
-        "made/a",
-        Effect::DelayBefore(seconds(2000.0)),
-    ));
-    let seen = bench.works(&job([output("a")])).await;
-    assert_eq!(seen.settlements(), [DONE]);
-    assert_eq!(seen.settled()[0].at.as_secs(), 2000);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_delivery_lost_while_its_job_runs_tells_nobody() {
-    let bench = bench();
-    bench.rule(at_store("upload", "made/a", Effect::DelayBefore(seconds(60.0))).times(3));
-    bench.submit(&job([output("a")]));
-    let working = bench.start(bench.worker(1));
-    let seen = working.seen.clone();
-    bench.wait(30).await;
-    bench.broker.cut_all(Cut::AtOnce);
-    bench.all_done().await;
-    working.stopped().await;
-    // The lost one cannot be settled; the message came again.
-    assert_eq!(seen.settlements(), [DONE]);
-    assert_eq!(attempts(&seen), [2]);
-    assert_eq!(seen.told("job.succeeded").len(), 1);
-    assert!(seen.told("job.failed").is_empty());
-    assert!(bench.uploads().is_empty(), "P6");
-}
-
-#[tokio::test(start_paused = true)]
-async fn p3_a_delivery_lost_during_publication_is_recognised_when_it_comes_again() {
-    let bench = bench();
-    bench.rule(at_store(
-        "complete",
-        "made/a",
-        Effect::DelayAfter(seconds(60.0)),
-    ));
-    bench.submit(&job([output("a")]));
-    let working = bench.start(bench.worker(1));
-    let seen = working.seen.clone();
-    bench.wait(30).await;
-    bench.broker.cut_all(Cut::AtOnce);
-    bench.all_done().await;
-    working.stopped().await;
-    assert_eq!(seen.settlements(), [DONE]);
-    assert_eq!(bench.script.calls_of("complete").len(), 1);
-    assert_eq!(seen.told("job.succeeded").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,7 +290,7 @@ async fn a_settlement_that_fails_leaves_the_message_to_come_again() {
     bench.rule(broken.operation("settle").times(1));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [DONE]);
-    assert_eq!(attempts(&seen), [2]);
+    assert_eq!(seen.attempts(), [2]);
     let told = seen.told("job.succeeded");
     assert_eq!(told.len(), 2);
     assert_eq!(told[0].body["id"], told[1].body["id"], "P3: the same end");

@@ -5,6 +5,7 @@
 #   tests/support/setup.sh lint     the linters of the files under deploy/
 #   tests/support/setup.sh bench    OpenSSL and ipsec-mb (x86), which are measured beside ours
 #   tests/support/setup.sh fuzz     cargo-fuzz
+#   tests/support/setup.sh coverage LLVM's tools, of the compiler's version
 #   tests/support/setup.sh test     the demo's, RabbitMQ, software Vulkan, the Python oracle and linters, Garage, the AWS double
 #
 # System packages come from apt (Debian, Ubuntu; sudo when not root); everything else goes into one cache
@@ -161,6 +162,13 @@ fuzz_parts() {
   cargo install cargo-fuzz --version "$FUZZ_VERSION" --locked --root "$CACHE/tools"
 }
 
+coverage_parts() {
+  local llvm
+  need_cargo
+  llvm="$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')"
+  packages "llvm-cov-$llvm=llvm-$llvm" "llvm-profdata-$llvm=llvm-$llvm"
+}
+
 lint_parts() {
   python_tools
 }
@@ -182,9 +190,9 @@ test_parts() {
 }
 
 case "${1:-}" in
-  demo | bench | fuzz | lint | test) ;;
+  demo | bench | fuzz | coverage | lint | test) ;;
   *)
-    printf 'usage: setup.sh demo|bench|fuzz|lint|test\n' >&2
+    printf 'usage: setup.sh demo|bench|fuzz|coverage|lint|test\n' >&2
     exit 2
     ;;
 esac

@@ -89,6 +89,11 @@ impl Seen {
         self.settled().iter().map(|one| one.settlement).collect()
     }
 
+    /// Which attempts were settled, in order.
+    pub fn attempts(&self) -> Vec<u32> {
+        self.settled().iter().map(|one| one.attempt).collect()
+    }
+
     /// Events with this routing key.
     pub fn told(&self, key: &str) -> Vec<Told> {
         let told = lock(&self.told);
