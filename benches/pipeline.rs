@@ -44,7 +44,7 @@ mod worker;
 #[path = "pipeline/world.rs"]
 mod world;
 
-use std::process::ExitCode;
+use std::pin::pin;
 
 use record::Run;
 use settings::{Section, Settings};
@@ -59,7 +59,7 @@ fn cannot<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> String + '_ {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = std::env::args().skip(1);
     // cargo's own.
@@ -69,13 +69,11 @@ async fn main() -> ExitCode {
         Some((first, rest)) if first == bare::NAME => bare::run(rest).await,
         Some(_) => Err("usage: make bench-e2e; BENCH_* variables are in docs/benchmarks.md".into()),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("error: {reason}");
-            ExitCode::FAILURE
-        }
+    if let Err(reason) = &ended {
+        eprintln!("error: {reason}");
     }
+    // A thread may still wait for a program that was being measured when the run was interrupted.
+    std::process::exit(i32::from(ended.is_err()))
 }
 
 /// Measures, and keeps the record also of a run that failed.
@@ -83,12 +81,27 @@ async fn run() -> Outcome<()> {
     let settings = Settings::from_environment()?;
     let mut run = Run::begin(&settings)?;
     println!("{}", run.machine);
-    let measured = measure(&settings, &mut run).await;
+    let measured = tokio::select! {
+        measured = measure(&settings, &mut run) => measured,
+        () = interrupted() => Err("interrupted".into()),
+    };
     run.failed = measured.clone().err();
     let path = run.keep(&settings)?;
     print!("\n{}", keep::text(&run));
     println!("record: {}", path.display());
     measured
+}
+
+/// SIGINT or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+    match kinds.map(signal) {
+        [Ok(mut interrupt), Ok(mut terminate)] => {
+            futures_util::future::select(pin!(interrupt.recv()), pin!(terminate.recv())).await;
+        }
+        _ => std::future::pending().await,
+    }
 }
 
 async fn measure(settings: &Settings, run: &mut Run) -> Outcome<()> {

@@ -67,6 +67,8 @@ async fn one(
         jobs::sealed_bytes(Some(MODE), turn.bytes),
     )
     .await?;
+    let sealed = jobs::sealed_bytes(Some(MODE), turn.bytes);
+    check::stored(world, &turn.who, turn.bytes + sealed)?;
     if turn.compares_content() {
         let opener = Opener::Ciphermill {
             mode: MODE,

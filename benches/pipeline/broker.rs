@@ -21,10 +21,11 @@ const MINE: &str = "bench.ended";
 pub struct Broker {
     connection: Connection,
     channel: Channel,
+    ended: Consumer,
 }
 
 impl Broker {
-    /// Connects; a worker has declared queues and exchange before.
+    /// Connects and listens for end events; a worker has declared queues and exchange before.
     pub async fn connect(url: &str) -> Outcome<Broker> {
         let connection = Connection::connect(url, ConnectionProperties::default());
         let connection = connection.await.map_err(cannot("reach the broker"))?;
@@ -32,19 +33,21 @@ impl Broker {
         let channel = channel.map_err(cannot("open a channel"))?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         confirms.await.map_err(cannot("ask for confirms"))?;
+        let ended = listen(&channel).await?;
         Ok(Broker {
             connection,
             channel,
+            ended,
         })
     }
 
     /// Publishes these jobs and waits for the end of all. A job that fails is an error.
-    pub async fn follow(&self, jobs: &[Value]) -> Outcome<()> {
-        let mut ended = self.listen().await?;
+    pub async fn follow(&mut self, jobs: &[Value]) -> Outcome<()> {
+        let (channel, ended) = (&self.channel, &mut self.ended);
         let published = async {
             let mut confirms = Vec::with_capacity(jobs.len());
             for job in jobs {
-                confirms.push(self.publish(job).await?);
+                confirms.push(publish(channel, job).await?);
             }
             for confirm in confirms {
                 confirm.await.map_err(cannot("have a message confirmed"))?;
@@ -55,7 +58,7 @@ impl Broker {
         let mut waiting: BTreeSet<String> = ids.map(Into::into).collect();
         let heard = async {
             while !waiting.is_empty() {
-                let event = next(&mut ended).await?;
+                let event = next(ended).await?;
                 waiting.remove(event["subject"].as_str().unwrap_or_default());
             }
             Ok::<_, String>(())
@@ -63,47 +66,6 @@ impl Broker {
         futures_util::future::try_join(published, heard)
             .await
             .map(drop)
-    }
-
-    async fn publish(&self, job: &Value) -> Outcome<lapin::PublisherConfirm> {
-        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-        let options = BasicPublishOptions::default();
-        let body = job.to_string();
-        let sent = self.channel.basic_publish(
-            "".into(),
-            JOBS.into(),
-            options,
-            body.as_bytes(),
-            properties,
-        );
-        sent.await.map_err(cannot("publish"))
-    }
-
-    /// A queue of this connection's own with the end events from now on.
-    async fn listen(&self) -> Outcome<Consumer> {
-        let mine = QueueDeclareOptions {
-            exclusive: true,
-            auto_delete: true,
-            ..Default::default()
-        };
-        let none = FieldTable::default;
-        let declared = self.channel.queue_declare(MINE.into(), mine, none());
-        declared.await.map_err(cannot("declare a queue"))?;
-        for end in ["job.succeeded", "job.failed"] {
-            let options = QueueBindOptions::default();
-            let bound =
-                self.channel
-                    .queue_bind(MINE.into(), EVENTS.into(), end.into(), options, none());
-            bound.await.map_err(cannot("bind a queue"))?;
-        }
-        let options = BasicConsumeOptions {
-            no_ack: true,
-            ..Default::default()
-        };
-        let consumer = self
-            .channel
-            .basic_consume(MINE.into(), MINE.into(), options, none());
-        consumer.await.map_err(cannot("consume"))
     }
 
     /// Leaves nothing behind for the next turn: the results queue, which nobody reads here, grows otherwise.
@@ -115,6 +77,37 @@ impl Broker {
             .await;
         let _ = self.connection.close(200, "done".into()).await;
     }
+}
+
+async fn publish(channel: &Channel, job: &Value) -> Outcome<lapin::PublisherConfirm> {
+    let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+    let options = BasicPublishOptions::default();
+    let body = job.to_string();
+    let sent = channel.basic_publish("".into(), JOBS.into(), options, body.as_bytes(), properties);
+    sent.await.map_err(cannot("publish"))
+}
+
+/// A queue of this connection's own with the end events from now on.
+async fn listen(channel: &Channel) -> Outcome<Consumer> {
+    let mine = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..Default::default()
+    };
+    let none = FieldTable::default;
+    let declared = channel.queue_declare(MINE.into(), mine, none());
+    declared.await.map_err(cannot("declare a queue"))?;
+    for end in ["job.succeeded", "job.failed"] {
+        let options = QueueBindOptions::default();
+        let bound = channel.queue_bind(MINE.into(), EVENTS.into(), end.into(), options, none());
+        bound.await.map_err(cannot("bind a queue"))?;
+    }
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..Default::default()
+    };
+    let consumer = channel.basic_consume(MINE.into(), MINE.into(), options, none());
+    consumer.await.map_err(cannot("consume"))
 }
 
 async fn next(ended: &mut Consumer) -> Outcome<Value> {

@@ -1,4 +1,4 @@
-//! The check of a turn: every output has its length, and one is opened and compared with its source. Opened by
+//! The check of a turn: every output has its length and takes its room in the store, and one is opened and compared with its source. Opened by
 //! `openssl enc` and `ciphermill decrypt` for our modes, by the peer's own program for a peer's.
 
 use std::path::PathBuf;
@@ -61,6 +61,17 @@ pub async fn lengths(world: &World, who: &str, count: usize, bytes: u64) -> Outc
             object.key, object.bytes
         )),
         None => Ok(()),
+    }
+}
+
+/// The store holds every byte of sources and outputs: it found no block that it had already, which would have made
+/// this turn cheaper than others.
+pub fn stored(world: &World, who: &str, bytes: u64) -> Outcome<()> {
+    match world.stored_bytes() {
+        stored if stored >= bytes => Ok(()),
+        stored => Err(format!(
+            "{who}: the store holds {stored} bytes where {bytes} were written"
+        )),
     }
 }
 

@@ -53,7 +53,7 @@ impl Run {
     /// Adds a sample and says so.
     pub fn add(&mut self, sample: Sample) {
         println!(
-            "{:<22} {:<28} round {}  {:>8.3} s  {:>7.2} s CPU  {:>6.1} MiB  {:>6} requests  {}",
+            "{:<24} {:<30} round {}  {:>8.3} s  {:>7.2} s CPU  {:>6.1} MiB  {:>6} requests  {}",
             sample.group,
             sample.who,
             sample.round + 1,

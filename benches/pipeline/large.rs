@@ -80,6 +80,7 @@ async fn turn(
     let done = way.go(world, endpoint, turn.bytes).await?;
     let mut sample = turn.sample(world, &before, done.used).await?;
     check::lengths(world, &turn.who, 1, way.sealed_bytes(turn.bytes)).await?;
+    check::stored(world, &turn.who, turn.bytes + way.sealed_bytes(turn.bytes))?;
     if turn.compares_content() {
         check::content(world, &turn.who, TO, &source, &done.opener).await?;
         sample.checked = "content".into();

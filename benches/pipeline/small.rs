@@ -76,6 +76,8 @@ async fn turn(
         way.sealed_bytes(settings.small_bytes),
     )
     .await?;
+    let sealed = count as u64 * way.sealed_bytes(settings.small_bytes);
+    check::stored(world, &turn.who, turn.bytes + sealed)?;
     if turn.compares_content() {
         let first = &small_keys("out", 1)[0];
         check::content(world, &turn.who, first, &source, &way.opener()).await?;

@@ -62,7 +62,7 @@ impl Worker {
     }
 
     async fn work(&self, world: &World, jobs: &[Value]) -> Outcome<Used> {
-        let broker = Broker::connect(&world.amqp).await?;
+        let mut broker = Broker::connect(&world.amqp).await?;
         let pid = self.child.id();
         let cpu_before = cpu_seconds(pid);
         let begun = Instant::now();

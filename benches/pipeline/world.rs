@@ -139,6 +139,11 @@ impl World {
         finished("empty the store", empty).await.map(drop)
     }
 
+    /// Length of all blocks that the store holds.
+    pub fn stored_bytes(&self) -> u64 {
+        file_bytes(&self.parts.join("garage/data"))
+    }
+
     /// CPU time of the store so far.
     pub fn store_cpu_seconds(&self) -> f64 {
         let note = std::fs::read_to_string(self.parts.join("garage.pid")).unwrap_or_default();
@@ -148,6 +153,17 @@ impl World {
             .and_then(|pid| pid.parse().ok());
         pid.map_or(f64::NAN, crate::process::cpu_seconds)
     }
+}
+
+/// Length of all files below a folder.
+fn file_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(facts) if facts.is_dir() => file_bytes(&entry.path()),
+        Ok(facts) => facts.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 /// A client of the store by the AWS SDK's variables. Credentials and region come from our own environment.
