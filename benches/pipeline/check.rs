@@ -1,5 +1,5 @@
-//! The check of a turn: every output has its length and takes its room in the store, and one is opened and compared with its source. Opened by
-//! `openssl enc` and `ciphermill decrypt` for our modes, by the peer's own program for a peer's.
+//! The check of a turn: every output has its length and takes its room in the store, and one is opened and compared
+//! with its source: by `openssl enc` and `ciphermill decrypt` for our modes, by the peer's own program for a peer's.
 
 use std::path::PathBuf;
 

@@ -106,7 +106,8 @@ pub fn text(run: &Run) -> String {
         for line in &group.lines {
             let (seconds, ratio) = (line.seconds, line.ratio);
             out.push_str(&format!(
-                "  {:<30} {:>8.3} s ({:.3} to {:.3}, quartiles {:.3} and {:.3}, of {})  x{:.2}  {:>7.2} CPU s/GiB (store {:.2})  {:>7.1} jobs/s  {:>6.1} requests/job  {:>6.1} MiB\n",
+                "  {:<30} {:>8.3} s ({:.3} to {:.3}, quartiles {:.3} and {:.3}, of {})  x{:.2}  \
+                 {:>7.2} CPU s/GiB (store {:.2})  {:>7.1} jobs/s  {:>6.1} requests/job  {:>6.1} MiB\n",
                 line.who,
                 seconds.median,
                 seconds.least,

@@ -79,7 +79,6 @@ pub fn draw(charts: &[Chart], out: &str) -> Drawn {
     let mut y = 14;
     for chart in charts {
         area.draw(&Text::new(chart.title.clone(), (10, y), ("sans-serif", 15)))?;
-        let top = y;
         for group in &chart.groups {
             y += BAR + 6;
             area.draw(&Text::new(group.name.clone(), (10, y), ("sans-serif", 15)))?;
@@ -89,7 +88,7 @@ pub fn draw(charts: &[Chart], out: &str) -> Drawn {
             }
             y += BAR;
         }
-        y = y.max(top) + 26;
+        y += 26;
     }
     area.present()?;
     Ok(())

@@ -28,15 +28,22 @@ fn name(path: &str) -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// A commit's first digits, with the `+` of one that had been changed.
+fn short(commit: &str) -> String {
+    let plus = if commit.ends_with('+') { "+" } else { "" };
+    format!("{commit:.10}{plus}")
+}
+
 fn tables(run: &Run, record: &str, plot: &str) -> String {
     let mut out = format!(
-        "{}, {:.0} GiB of memory, Linux {}; a load of {} before it began. ciphermill {} at {:.10}, {:.10}, in `{record}`.\n",
+        "{}, {:.0} GiB of memory, Linux {}; a load of {} before it began. \
+         ciphermill {} at {}, {:.10}, in `{record}`.\n",
         run.machine,
         run.memory_bytes as f64 / f64::from(1 << 30),
         run.kernel,
         run.load_before,
         run.version,
-        run.commit,
+        short(&run.commit),
         run.when,
     );
     let tools = run
@@ -60,7 +67,8 @@ fn tables(run: &Run, record: &str, plot: &str) -> String {
 
 fn table(group: &Group) -> String {
     let mut out = format!(
-        "\n| {} | seconds (quartiles; least to most) | beside {} | client CPU s/GiB | store CPU s/GiB | jobs/s | requests a job | peak MiB | turns |\n",
+        "\n| {} | seconds (quartiles; least to most) | beside {} | client CPU s/GiB | \
+         store CPU s/GiB | jobs/s | requests a job | peak MiB | turns |\n",
         group.name, group.reference
     );
     out.push_str("|---|---|---|---|---|---|---|---|---|\n");
@@ -79,7 +87,8 @@ fn row(line: &Line) -> String {
         most,
     } = line.seconds;
     format!(
-        "| {} | {median:.2} ({low:.2} to {high:.2}; {least:.2} to {most:.2}) | {:.2} ({:.2} to {:.2}) | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {} |\n",
+        "| {} | {median:.2} ({low:.2} to {high:.2}; {least:.2} to {most:.2}) | \
+         {:.2} ({:.2} to {:.2}) | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {} |\n",
         line.who,
         line.ratio.median,
         line.ratio.low,
