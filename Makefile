@@ -34,7 +34,7 @@ FUZZ_TARGETS ?= parts cobblestone captions_srt captions_vtt captions_ttml captio
   captions_stability captions_merge
 
 help: ## list these targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: cargo ## build it and watch it work on this machine, without broker, store or cloud
 	$(call timed,what the demo needs,$(SETUP) demo)
@@ -64,7 +64,7 @@ bench: cargo ## measure the ciphers beside other libraries, and the engine; abou
 	$(call timed,build,cargo bench --locked --no-run $(BENCHES))
 	$(call timed,benchmarks,CIPHERMILL_BENCH_PEERS="$(abspath $(TARGET))/peers.so" cargo bench --locked $(BENCHES))
 
-bench-e2e: cargo ## measure the whole way, S3 to S3, beside rclone and the AWS CLI; an hour, BENCH_QUICK=1 two minutes
+bench-e2e: cargo ## measure the whole way, S3 to S3, beside rclone and the AWS CLI; an hour, or two minutes with BENCH_QUICK=1
 	$(call timed,what the benchmark needs,$(SETUP) bench-e2e)
 	$(call timed,build,cargo bench --locked --no-run --bench pipeline)
 	$(call timed,benchmark,CIPHERMILL_BENCH_TOOLS="$(CACHE)/tools/peers/bin" $(PARTS) run -- benches/pipeline/run.sh)
