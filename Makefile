@@ -64,7 +64,7 @@ bench: cargo ## measure the ciphers beside other libraries, and the engine; abou
 	$(call timed,build,cargo bench --locked --no-run $(BENCHES))
 	$(call timed,benchmarks,CIPHERMILL_BENCH_PEERS="$(abspath $(TARGET))/peers.so" cargo bench --locked $(BENCHES))
 
-bench-e2e: cargo ## measure the whole way, S3 to S3, beside rclone and the AWS CLI; an hour, or two minutes with BENCH_QUICK=1
+bench-e2e: cargo ## measure the whole way, S3 to S3, beside rclone and the AWS CLI; an hour, BENCH_QUICK=1 two minutes
 	$(call timed,what the benchmark needs,$(SETUP) bench-e2e)
 	$(call timed,build,cargo bench --locked --no-run --bench pipeline)
 	$(call timed,benchmark,CIPHERMILL_BENCH_TOOLS="$(CACHE)/tools/peers/bin" $(PARTS) run -- benches/pipeline/run.sh)
