@@ -25,17 +25,19 @@ MINUTES = $(TARGET)/minutes.tsv
 timed = @printf '==> %s\n' '$(1)'; begun=$$SECONDS; $(2); took=$$((SECONDS - begun)); \
   printf '    %s: %d s\n' '$(1)' $$took; mkdir -p "$(TARGET)"; printf '%s\t%d\n' '$(1)' $$took >>"$(MINUTES)"
 
-.PHONY: help demo test suites minutes sim accept bench sanitize fuzz coverage lint lint-deploy clean cargo
+.PHONY: help demo test suites minutes sim accept bench bench-e2e sanitize fuzz coverage lint lint-deploy clean cargo
 
 # Sanitizers are no stable part of the compiler yet; this lets the stable one run them.
 SANITIZED := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ_SECONDS ?= 60
+# `pipeline` needs a broker and a store: `make bench-e2e`.
+BENCHES := --bench cipher --bench ratios --bench engine
 FUZZ_TARGETS ?= parts cobblestone captions_srt captions_vtt captions_ttml captions_scc captions_samples \
   captions_stability captions_merge
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: cargo ## build it and watch it work on this machine, without broker, store or cloud
 	$(call timed,what the demo needs,$(SETUP) demo)
@@ -76,8 +78,13 @@ accept: cargo ## the acceptance run: large objects, restarts and outages under l
 bench: cargo ## measure the ciphers beside other libraries, and the engine; about ten minutes
 	$(call timed,what the benchmarks need,$(SETUP) bench)
 	$(call timed,the peers,benches/peers/build.sh "$(abspath $(TARGET))/peers.so")
-	$(call timed,build,cargo bench --locked --no-run)
-	$(call timed,benchmarks,CIPHERMILL_BENCH_PEERS="$(abspath $(TARGET))/peers.so" cargo bench --locked)
+	$(call timed,build,cargo bench --locked --no-run $(BENCHES))
+	$(call timed,benchmarks,CIPHERMILL_BENCH_PEERS="$(abspath $(TARGET))/peers.so" cargo bench --locked $(BENCHES))
+
+bench-e2e: cargo ## measure the whole way, S3 to S3, beside rclone and the AWS CLI; an hour, BENCH_QUICK=1 two minutes
+	$(call timed,what the benchmark needs,$(SETUP) bench-e2e)
+	$(call timed,build,cargo bench --locked --no-run --bench pipeline)
+	$(call timed,benchmark,CIPHERMILL_BENCH_TOOLS="$(CACHE)/tools/peers/bin" $(PARTS) run -- benches/pipeline/run.sh)
 
 sanitize: cargo ## the cipher suite under AddressSanitizer, VAES kernels included
 	$(call timed,cipher suite under AddressSanitizer,\

