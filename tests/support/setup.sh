@@ -213,7 +213,6 @@ test_parts() {
 case "${1:-}" in
   demo | bench | bench-e2e | fuzz | coverage | lint | test) ;;
   *)
-  *)
     printf 'usage: setup.sh demo|bench|bench-e2e|fuzz|coverage|lint|test\n' >&2
     exit 2
     ;;
