@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use ciphermill::job::{Mode, ObjectUrl};
+use ciphermill::queue::Settlement;
 use ciphermill::queue::memory::{Confirm, DEAD_LETTERS, Message, Notice, Observer};
-use ciphermill::queue::{Outgoing, Settlement};
 use ciphermill::store::memory::{Change, ChangeKind};
 use ciphermill::worker::reaper;
 
+use crate::events::{body_of, note_event, told_the_truth};
 use crate::jobs::{self, OUT};
 use crate::oracle::{Expected, Keystream, Metadata, expected};
 use crate::schedule::{Family, InputFault, JobSpec};
@@ -220,12 +221,14 @@ impl Checks {
                     world.violation(format!("P1: {url} is missing although its job was acked"));
                 }
                 None => {}
-                Some(object) if *object.body == *jobs::STRANGER => {
-                    if output.required && !world.schedule.intrudes(job.number) {
-                        world
-                            .violation(format!("P1: {url} is not ours although its job was acked"));
-                    }
+                Some(object)
+                    if *object.body == *jobs::STRANGER
+                        && output.required
+                        && !world.schedule.intrudes(job.number) =>
+                {
+                    world.violation(format!("P1: {url} is not ours although its job was acked"));
                 }
+                Some(object) if *object.body == *jobs::STRANGER => {}
                 Some(object) => {
                     let matches = |expected: &Expected| expected.object == *object.body;
                     let what = format!("P1: {url} cannot be read although its job was acked");
@@ -247,28 +250,6 @@ impl Checks {
         if common.is_some_and(|versions| versions.is_empty()) {
             let id = jobs::id(job);
             world.violation(format!("P5: {id} was made of two versions of its source"));
-        }
-    }
-
-    /// P15: what a result says of its outputs is what the store holds.
-    fn told_the_truth(&self, world: &World, event: &Outgoing) {
-        let body = body_of(event);
-        let outputs = body["data"]["outputs"].as_array().cloned();
-        for output in outputs.unwrap_or_default() {
-            if output["status"] != "written" {
-                continue;
-            }
-            let url = output["url"]
-                .as_str()
-                .and_then(|url| ObjectUrl::parse(url).ok());
-            let object = url.as_ref().and_then(|url| world.store.object(url));
-            let same = object.is_some_and(|object| {
-                *object.body == *jobs::STRANGER
-                    || output["bytes"] == object.body.len() && output["etag"] == object.version.etag
-            });
-            if !same {
-                world.violation(format!("P15: the result tells of another object: {output}"));
-            }
         }
     }
 
@@ -366,7 +347,7 @@ impl Observer for Checks {
                 // Somebody else may have replaced an object of an overlapping job meanwhile.
                 let single = world.schedule.family == Family::Single;
                 if single && record.event.routing_key == "job.succeeded" {
-                    self.told_the_truth(&world, &record.event);
+                    told_the_truth(&world, &record.event);
                 }
             }
             Notice::Returned { cause, .. } => world.note(&format!("a message is back: {cause:?}")),
@@ -376,19 +357,6 @@ impl Observer for Checks {
             | Notice::Cut { .. } => {}
         }
     }
-}
-
-fn body_of(event: &Outgoing) -> serde_json::Value {
-    serde_json::from_slice(&event.body).unwrap_or_default()
-}
-
-fn note_event(world: &World, event: &Outgoing) {
-    let body = body_of(event);
-    let fault = &body["data"]["fault"];
-    let (code, pointer) = (fault["code"].as_str(), fault["pointer"].as_str());
-    let why = code.map(|code| format!(": {code} at {}", pointer.unwrap_or("-")));
-    let (key, why) = (&event.routing_key, why.unwrap_or_default());
-    world.note(&format!("event {key} of {}{why}", event.correlation_id));
 }
 
 /// The job and the output that an object is.

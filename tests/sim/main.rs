@@ -17,6 +17,7 @@
 mod checks;
 #[path = "../support/doubles.rs"]
 mod doubles;
+mod events;
 mod jobs;
 mod oracle;
 mod process;
