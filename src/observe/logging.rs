@@ -3,11 +3,29 @@
 
 use std::io::IsTerminal;
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sets logging up, once. `level` is a filter in `tracing` syntax.
 pub fn start(json: bool, level: &str) {
+    let colours = std::io::stderr().is_terminal();
+    // A second call (in tests) keeps the first subscriber.
+    let _ = subscriber(json, level, colours, std::io::stderr).try_init();
+}
+
+/// What writes log lines to `writer`. Each line of a job carries its span: `job{id=... attempt=1}`
+/// in text, `"span":{"id":...,"attempt":1}` in JSON.
+pub fn subscriber<W>(
+    json: bool,
+    level: &str,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     // The AMQP client reports every closed socket by itself; our own lines say what follows from
     // it.
     let quiet =
@@ -15,19 +33,14 @@ pub fn start(json: bool, level: &str) {
     let filter = EnvFilter::try_new(format!("{level},{quiet}"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    // A second call (in tests) keeps the first subscriber.
-    let _ = if json {
-        lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .finish()
-            .try_init()
+        .with_ansi(colours);
+    if json {
+        let lines = lines.json().flatten_event(true).with_span_list(false);
+        Box::new(lines.finish())
     } else {
-        lines.finish().try_init()
-    };
+        Box::new(lines.finish())
+    }
 }

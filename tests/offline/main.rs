@@ -19,6 +19,7 @@ mod report;
 mod settlement;
 mod sink;
 mod source;
+mod spans;
 mod stores;
 mod worker;
 
