@@ -235,7 +235,8 @@ pub async fn abort(store: &dyn Store, url: &ObjectUrl, upload: &UploadId) -> Res
     observe::upload_aborted(result.is_ok());
     if let Err(fault) = &result {
         let (code, detail) = (fault.code.as_str(), &fault.message);
-        tracing::error!(%url, code, detail, "an upload could not be aborted; the reaper looks for it");
+        let left = "an upload could not be aborted; it stays until the reaper finds it";
+        tracing::error!(%url, code, detail, "{left}");
     }
     result
 }

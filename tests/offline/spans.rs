@@ -86,7 +86,7 @@ async fn every_line_of_a_job_carries_its_span_in_json() {
     for message in [
         "job started",
         "download broke off; going on",
-        "an upload could not be aborted; the reaper looks for it",
+        "an upload could not be aborted; it stays until the reaper finds it",
         "attempt failed",
         "job succeeded",
     ] {
