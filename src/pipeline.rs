@@ -6,6 +6,7 @@
 //! -> verify -> publish everything together -> remember the result. A failure before the last steps publishes nothing;
 //! every staged upload is aborted (P2, P6, P7).
 
+mod clear;
 mod companions;
 mod flow;
 mod prepare;

@@ -4,8 +4,6 @@
 //! is uploaded again. Of an unfinished one, outputs that were published from the same source are
 //! kept, and every other upload is aborted, before anything can fail the new attempt.
 
-use std::time::{Duration, SystemTime};
-
 use super::{Attempt, Pipeline};
 use crate::fault::{Class, Code, Fault, Result};
 use crate::job::check::ParsedJob;
@@ -14,13 +12,10 @@ use crate::job::{JobDigest, ObjectUrl, Output};
 use crate::ledger::{Entry, OutputEntry};
 use crate::plan::{Plan, admit};
 use crate::report::{self, Made};
+use crate::sink::TOKEN;
 use crate::sink::label::Label;
-use crate::sink::{self, TOKEN};
 use crate::source::Source;
 use crate::store::{Facts, UploadId, files};
-
-/// Clocks of a worker and its store may differ by this much.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// What earlier attempts left, as far as it is known before the source is opened.
 pub(super) enum Recalled {
@@ -184,58 +179,6 @@ impl Pipeline {
             entry.job_id
         );
         Err(Fault::new(Code::ReservedByOther, message).at("/id"))
-    }
-
-    /// Aborts what an entry remembers, and what was begun after it was written and never
-    /// remembered. The entry is about to be replaced: where the store does not answer, the attempt
-    /// ends here, so that no upload is forgotten. One that this worker may not abort is logged and
-    /// counted.
-    async fn abort_uploads(&self, entry: &Entry, wanted: impl Fn(usize) -> bool) -> Result<()> {
-        let outputs = entry.outputs.iter().enumerate();
-        let outputs = outputs.filter(|(index, _)| wanted(*index) && entry.may_be_open(*index));
-        let companions = entry.companions.iter();
-        let companions = companions.filter(|_| entry.result.is_none());
-        let companions = companions.filter(|c| c.uploads || c.object.upload.is_some());
-        let companions = companions.map(|companion| &companion.object);
-        let life = (entry.begun, self.clock.now() + CLOCK_SKEW);
-        let mut ended = Ok(());
-        for remembered in outputs.map(|(_, object)| object).chain(companions) {
-            let Ok(url) = ObjectUrl::parse(&remembered.url) else {
-                continue;
-            };
-            if admit::admit_url(&url, &self.worker, self.files).is_err() {
-                continue;
-            }
-            match self.abort_remembered(&url, remembered, life).await {
-                Err(fault) if fault.retryable() => ended = ended.and(Err(fault)),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        ended
-    }
-
-    /// Aborts the upload that is remembered of an object; where none is, all that began since the
-    /// entry did and before `until`. How many were aborted.
-    pub(crate) async fn abort_remembered(
-        &self,
-        url: &ObjectUrl,
-        remembered: &OutputEntry,
-        (begun, until): (u64, SystemTime),
-    ) -> Result<usize> {
-        let store = self.stores.of(url);
-        if let Some(upload) = &remembered.upload {
-            sink::abort(store.as_ref(), url, upload).await?;
-            return Ok(1);
-        }
-        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(begun);
-        let mut aborted = 0;
-        for upload in store.uploads(url).await? {
-            if upload.begun + CLOCK_SKEW >= since && upload.begun <= until {
-                sink::abort(store.as_ref(), url, &upload.id).await?;
-                aborted += 1;
-            }
-        }
-        Ok(aborted)
     }
 
     /// The result of an output that an earlier attempt published; its token tells, or a file's

@@ -74,27 +74,21 @@ async fn reap_entry(pipeline: &Pipeline, url: ObjectUrl) -> Result<usize> {
     let open: Vec<_> = (0..entry.outputs.len())
         .map(|index| entry.may_be_open(index))
         .collect();
-    // An upload that is younger belongs to somebody else's attempt.
+    // An upload that is younger may belong to somebody else's attempt: another round looks again.
     let now = pipeline.clock.now();
-    let old = now.checked_sub(pipeline.worker.reap_after).unwrap_or(now);
-    let life = (entry.begun, old);
-    let mut aborted = 0;
-    let mut left = false;
+    let until = now.checked_sub(pipeline.worker.reap_after).unwrap_or(now);
+    let (mut aborted, mut left) = (0, false);
+    let begun = entry.begun;
     let outputs = entry.outputs.iter_mut().zip(open);
     let outputs = outputs.filter_map(|(output, open)| open.then_some(output));
     let companions = entry.companions.iter_mut().filter(|_| !finished);
     let companions = companions.map(|companion| &mut companion.object);
-    for output in outputs.chain(companions) {
-        let Ok(url) = ObjectUrl::parse(&output.url) else {
-            continue;
-        };
-        match pipeline.abort_remembered(&url, output, life).await {
-            Ok(gone) => {
-                aborted += gone;
-                output.upload = None;
-            }
-            // Who may not list uploads can only abort those that are named.
-            Err(fault) => left |= fault.retryable() || output.upload.is_some(),
+    for object in outputs.chain(companions) {
+        let cleared = pipeline.abort_remembered(object, begun, Some(until)).await;
+        aborted += cleared.aborted;
+        left |= cleared.left;
+        if !cleared.left {
+            object.upload = None;
         }
     }
     if left {

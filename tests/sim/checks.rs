@@ -153,7 +153,8 @@ impl Checks {
         versions
     }
 
-    /// P13: a keystream meets one plaintext. CBC has none, and nothing meets nothing.
+    /// P13: a keystream meets one plaintext. CBC has none, and an empty plaintext
+    /// uses none.
     fn met(
         &self,
         world: &World,
@@ -200,7 +201,8 @@ impl Checks {
         drop(seen);
         let told = world.broker.events().into_iter().any(|record| {
             let same = record.event.correlation_id == *id && record.event.routing_key == key;
-            same && record.confirm == Confirm::Given
+            let about = record.about == Some(message.number);
+            same && about && record.confirm == Confirm::Given
         });
         if !told {
             world.violation(format!("P1: {id} was settled before {key} was confirmed"));
@@ -316,6 +318,11 @@ impl Checks {
     async fn no_uploads(&self, world: &Arc<World>) {
         let reap_after = world.settings.worker.reap_after;
         let left = world.store.open_uploads(OUT).len();
+        if left > 0 && !world.schedule.disturbs() {
+            world.violation(format!(
+                "P6: {left} uploads are left although nothing failed"
+            ));
+        }
         world.note(&format!("{left} uploads are left; the reaper comes"));
         tokio::time::sleep(reap_after + Duration::from_secs(60)).await;
         let pipeline = world.pipeline(None);

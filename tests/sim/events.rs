@@ -1,29 +1,33 @@
 //! Events: what they say, and whether it is true.
 
-use ciphermill::job::ObjectUrl;
 use ciphermill::queue::Outgoing;
 
 use crate::jobs;
 use crate::world::World;
 
-/// P15: what a result says of its outputs is what the store holds.
+/// What a result says of its outputs is what the store holds: one entry for each, in the job's
+/// order, and each required one written.
 pub fn told_the_truth(world: &World, event: &Outgoing) {
+    let mut jobs = world.schedule.jobs.iter();
+    let Some(job) = jobs.find(|job| jobs::id(job) == event.correlation_id) else {
+        return world.violation(format!("a result of no job: {}", event.message_id));
+    };
     let body = body_of(event);
-    let outputs = body["data"]["outputs"].as_array().cloned();
-    for output in outputs.unwrap_or_default() {
-        if output["status"] != "written" {
-            continue;
-        }
-        let url = output["url"]
-            .as_str()
-            .and_then(|url| ObjectUrl::parse(url).ok());
-        let object = url.as_ref().and_then(|url| world.store.object(url));
-        let same = object.is_some_and(|object| {
+    let told = body["data"]["outputs"].as_array().cloned();
+    let told = told.unwrap_or_default();
+    if told.len() != job.outputs.len() {
+        world.violation(format!("a result tells of {} outputs", told.len()));
+    }
+    for (index, (output, spec)) in told.iter().zip(&job.outputs).enumerate() {
+        let url = jobs::output_url(job, index);
+        let written = output["status"] == "written";
+        let same = world.store.object(&url).is_some_and(|object| {
             *object.body == *jobs::STRANGER
                 || output["bytes"] == object.body.len() && output["etag"] == object.version.etag
         });
-        if !same {
-            world.violation(format!("P15: the result tells of another object: {output}"));
+        let right = output["url"] == url.to_string() && (same || !written);
+        if !right || spec.required && !written {
+            world.violation(format!("the result is not true: {output}"));
         }
     }
 }

@@ -271,7 +271,9 @@ fn denial(call: &Call) -> Fault {
     let code = match call.seam {
         Seam::Store => match call.operation {
             "put" | "begin" | "upload" | "complete" | "abort" | "delete" => Code::SinkDenied,
-            _ => Code::SourceDenied,
+            "head" | "read" | "get_small" | "list" | "uploads" | "parts" | "keeps_if_absent"
+            | "has_bucket" | "reachable" => Code::SourceDenied,
+            other => panic!("what does a store say that refuses {other}?"),
         },
         Seam::Keys => Code::KeyDenied,
         Seam::Queue => return failure(call),

@@ -137,7 +137,7 @@ impl JobSpec {
     pub fn is_refused(&self) -> bool {
         let mut outputs = self.outputs.iter();
         outputs.any(|output| {
-            // Nothing meets nothing under counter mode.
+            // Under counter mode an empty plaintext uses no keystream.
             let met = self.input.plain_bytes > 0 || output.mode != Some(Mode::AesCtr);
             output.key == KeySpec::Alias && met || output.required && output.is_refused()
         })
@@ -195,6 +195,23 @@ impl Schedule {
     pub fn denies(&self) -> bool {
         let denies = |step: &Step| matches!(step.what, What::Deny);
         self.steps.iter().any(denies)
+    }
+
+    /// Whether anything happens that may keep a worker from aborting its uploads.
+    pub fn disturbs(&self) -> bool {
+        self.steps.iter().any(|step| match step.what {
+            What::Crash { .. }
+            | What::Refuse
+            | What::Deny
+            | What::LoseAnswer
+            | What::Partition { .. }
+            | What::Cut => true,
+            What::Pause { .. }
+            | What::Delay { .. }
+            | What::Truncate { .. }
+            | What::Overwrite { .. }
+            | What::Intrude { .. } => false,
+        })
     }
 
     /// What is left when the pieces of which `keep` says no are taken away: jobs first, then steps.
@@ -272,7 +289,9 @@ fn output(rng: &mut Rng, before: Option<&OutputSpec>) -> OutputSpec {
     let mode = chance(rng, 85).then(|| MODES[rng.usize(..MODES.len())]);
     let key_bytes = match mode {
         Some(Mode::Cobblestone) => [16, 32][rng.usize(..2)],
-        _ => [16, 24, 32][rng.usize(..3)],
+        Some(Mode::AesGcm | Mode::AesCtr | Mode::AesCbcPkcs7) | None => {
+            [16, 24, 32][rng.usize(..3)]
+        }
     };
     let mut output = OutputSpec {
         mode,

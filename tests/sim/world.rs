@@ -243,6 +243,11 @@ impl World {
         .pipeline()
     }
 
+    /// Lets go of all processes, which hold this world.
+    pub fn end(&self) {
+        lock(&self.processes).clear();
+    }
+
     /// The process of this name.
     pub fn process(&self, name: &str) -> Option<Arc<Process>> {
         let processes = lock(&self.processes);

@@ -93,11 +93,15 @@ impl Pipeline {
         let ours = begun.staged.entry.ours.iter();
         let ours = ours.map(|object| object.url.as_str()).collect();
         let (ours, reservation) = (&ours, &begun.reservation);
+        let left = AtomicBool::new(false);
         let staging = named.into_iter();
-        let staging = staging.map(|named| self.stage_companion(parsed, named, ours, reservation));
+        let staging =
+            staging.map(|named| self.stage_companion(parsed, named, (ours, &left), reservation));
         begun.staged.in_doubt = true;
         let (staged, fault) = some_at_once(staging).await;
-        begun.staged.in_doubt = false;
+        // A companion that failed is in no list: what may be left of it keeps the entry.
+        let in_doubt = fault.as_ref().is_some_and(Fault::retryable);
+        begun.staged.in_doubt = in_doubt || left.load(Ordering::Relaxed);
         begun.staged.companions = staged;
         match fault {
             Some(fault) => Err(fault),
@@ -162,7 +166,7 @@ impl Pipeline {
         &self,
         parsed: &ParsedJob,
         named_: Named<'_>,
-        ours: &HashSet<&str>,
+        (ours, left): (&HashSet<&str>, &AtomicBool),
         reservation: &Arc<Reservation>,
     ) -> Result<StagedCompanion> {
         let Named {
@@ -182,7 +186,7 @@ impl Pipeline {
         let mut staged = staged.map_err(|fault| named(fault, &pointer))?;
         let written = self.write_companion(&staged, (encryptor, object.bytes), reservation);
         if let Err(fault) = written.await {
-            staged.abort().await;
+            left.fetch_or(!staged.abort().await, Ordering::Relaxed);
             return Err(named(fault, &pointer));
         }
         Ok(StagedCompanion {

@@ -137,8 +137,14 @@ impl S3Store {
         };
         let upload = UploadId(answer.upload_id().ok_or_else(missing)?.into());
         if let Err(fault) = requests::kept_server_side(new, answer.server_side_encryption()) {
-            if !matches!(self.abort_upload(url, &upload).await, Ok(Aborted::Gone)) {
-                tracing::error!(%url, "an upload that the store does not encrypt was left");
+            match self.abort_upload(url, &upload).await {
+                Ok(Aborted::Gone) => {}
+                // The caller must know that there may be an upload.
+                Err(unknown) if unknown.retryable() => return Err(unknown),
+                Ok(Aborted::Left) | Err(_) => {
+                    let code = fault.code.as_str();
+                    tracing::error!(%url, code, "an upload that the store does not encrypt was left");
+                }
             }
             return Err(fault);
         }
