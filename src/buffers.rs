@@ -3,7 +3,7 @@
 //! A job reserves what it needs before it starts ([`Pool::reserve`]) and takes buffers within its
 //! reservation, so jobs wait for memory in the order they came and never for each other. Buffers
 //! are 64-byte aligned, start at staggered page offsets (equal ones alias in the first-level
-//! cache), are reused, and are zeroed before they go back. This room imports nothing but `fault`.
+//! cache), are reused, and are zeroed before they go back. This module imports nothing but `fault`.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};

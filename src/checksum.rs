@@ -1,7 +1,7 @@
 //! Checksums that the object store verifies: CRC-64/NVME, which combines over parts, and SHA-256.
 //!
 //! A cipher thread feeds them while a part is still in its cache; `sink` sends them along and
-//! compares what the store answers. This room imports nobody.
+//! compares what the store answers. This module imports no other module.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -2,7 +2,8 @@
 //!
 //! What must know the time of day is given a [`Clock`]; a test gives one that follows tokio's time,
 //! which a test can pause, and that can be wrong. No clock here measures how long something took:
-//! for that there are `tokio::time::Instant` and `std::time::Instant`. This module imports nobody.
+//! for that there are `tokio::time::Instant` and `std::time::Instant`. This module imports no other
+//! module.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

@@ -3,7 +3,7 @@
 //! Parts in pool buffers come in from `pipeline` with the cipher of their object; they go out
 //! ciphered, with their mark and checksum. Cipher work never runs on the I/O runtime: it goes over
 //! a queue to threads of its own. Memory comes from `buffers`; what a part still allocates is the
-//! channel of its answer and the state of its checksum, a few hundred bytes. This room knows modes
+//! channel of its answer and the state of its checksum, a few hundred bytes. This module knows modes
 //! and buffers, no jobs, keys or stores.
 
 #[cfg(feature = "gpu")]

@@ -1,9 +1,10 @@
 //! Faults: what can go wrong, said once.
 //!
-//! Every room reports failure as a [`Fault`]: a stable [`Code`], a message that says what happened,
+//! Every module reports failure as a [`Fault`]: a stable [`Code`], a message that says what happened,
 //! and, where there is one, the JSON pointer or setting at fault. This file holds the only table
 //! that turns a code into a class (which decides how a message is settled), an exit code and a help
-//! text. It imports no other room, and no fault ever carries key bytes.
+//! text, and maps the errors of the crates to codes. It imports no other module, and no fault ever
+//! carries key bytes.
 
 use std::fmt;
 

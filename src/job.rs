@@ -1,7 +1,7 @@
 //! Job: the contract with producers.
 //!
 //! A JSON message comes in ([`check::parse`] finds every fault of it at once, each with its JSON
-//! pointer), a [`Job`] goes out to `plan`; events about it go back through [`event`]. This room is
+//! pointer), a [`Job`] goes out to `plan`; events about it go back through [`event`]. This module is
 //! pure: it opens nothing, reads no clock and knows no store, key service or queue. Every list and
 //! string here is bounded; the bounds stand in [`limits`].
 

@@ -3,7 +3,7 @@
 //!
 //! Work comes in as closures; medians with their spread, and ratios of interleaved pairs, go out.
 //! Two things are compared by doing them in turn, so that a machine that slows down slows both; no
-//! run is thrown away. This room knows nothing of ciphers and imports no other.
+//! run is thrown away. This module knows nothing of ciphers and imports no other.
 
 mod bars;
 mod lines;

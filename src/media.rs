@@ -3,7 +3,7 @@
 //! Plaintext comes in from `pipeline`, in memory or by ranges, never from a disk; finished
 //! companions go out to it. Every parser of foreign media, ffmpeg's and our own, runs in the
 //! [`sandbox`]: films are asked by [`film`], tracks are taken out by [`embedded`], and [`pictures`]
-//! and captions ([`caption_helper`]) run in this binary's own [`helper`]. This room never sees a key, and writes
+//! and captions ([`caption_helper`]) run in this binary's own [`helper`]. This module never sees a key, and writes
 //! nothing.
 
 pub mod caption_helper;

@@ -1,4 +1,4 @@
-//! Observe: what ops see. Everybody may call in here; this room imports nobody.
+//! Observe: what ops see. Every module may call it; it imports none.
 //!
 //! [`metrics`] holds the one table of metrics, [`logging`] sets up log lines, [`health`] serves the
 //! admin endpoints.

@@ -1,4 +1,4 @@
-//! Report: an outcome comes in, the event that tells of it goes out. No other room formats results.
+//! Report: an outcome comes in, the event that tells of it goes out. No other module formats results.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Settings: what was typed becomes what the rooms get.
+//! Settings: what was typed becomes what the modules get.
 //!
 //! `ciphermill.toml`, `CIPHERMILL_SECTION__KEY` variables and flags come in (flags win over
-//! environment over file), one validated [`Settings`] goes out. This is the only room that reads
+//! environment over file), one validated [`Settings`] goes out. This is the only module that reads
 //! the environment; the AWS SDK reads its own `AWS_*` variables. Unknown keys are an error, never
 //! ignored.
 

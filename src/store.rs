@@ -4,7 +4,7 @@
 //! publish an object only whole: by one PUT, by completing a multipart upload, or by a rename (P2).
 //! For tests there are two more: [`memory`], an S3 store without a server, and [`faulty`], which
 //! wraps any store and makes its calls fail.
-//! This room knows URLs, versions, buffers and checksums; of jobs it knows only
+//! This module knows URLs, versions, buffers and checksums; of jobs it knows only
 //! how they name objects, and of keys and ciphers nothing.
 
 pub mod faulty;

@@ -3,7 +3,7 @@
 //! `report` comes in with what happened; a CloudEvents 1.0 message (JSON, structured mode) goes out
 //! to the broker, and is read again where `ciphermill submit --wait` listens. Reading tolerates
 //! fields it does not know, so that an older listener understands a newer worker. Ids and times are
-//! the caller's: this room has no clock and no randomness. No field here ever holds a key in the
+//! the caller's: this module has no clock and no randomness. No field here ever holds a key in the
 //! clear (P8).
 
 mod companion;

@@ -1,4 +1,4 @@
-//! A small report for the tests of this room.
+//! A small report for the tests of this module.
 
 use super::Spread;
 use super::report::{Adapter, Beside, Chart, Lines, Point, Report, Row, Section, Series};

@@ -2,7 +2,7 @@
 //!
 //! What comes in: a [`Film`] (its form and its plaintext) and the wanted [`Times`]. What goes out:
 //! [`Facts`], and frames as binary PPM (P6) written into whatever the caller gives, upright, with
-//! square pixels, 8-bit RGB. This room never parses media itself, never sizes a picture down, and
+//! square pixels, 8-bit RGB. This module never parses media itself, never sizes a picture down, and
 //! never says a path.
 //!
 //! Time 0 is the container's start (the earliest of its streams), so a frame's time is the same
@@ -36,7 +36,7 @@ pub use frames::{Frames, Reading, frames};
 pub use run::output;
 pub use times::{Frame, Times};
 
-/// Result of this room.
+/// Result of this module.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// A small film may be read over and over, up to so many bytes; a larger one twice.

@@ -15,7 +15,7 @@ use super::sandbox::{Command, Program};
 use super::{Tools, caption_helper, pictures};
 use crate::fault::{Code, Fault, Result};
 
-/// The hidden verb; what follows is the room and its order.
+/// The hidden verb; what follows is the kind of work and its order.
 pub const VERB: &str = "media-helper";
 /// The first descriptor of a file.
 pub const FIRST_FILE: i32 = 3;

@@ -5,7 +5,7 @@
 //! no writable file, no other process, no way to start one, and limits on memory, time and output.
 //!
 //! Who comes in: `media`, with a program, its arguments and the plaintext (a pipe, a sealed
-//! [`Memory`], a [`RangeSource`]). What goes out: an [`Outcome`]. This room knows nothing of jobs,
+//! [`Memory`], a [`RangeSource`]). What goes out: an [`Outcome`]. This module knows nothing of jobs,
 //! keys or stores.
 //!
 //! The way of a child: [`spawn`] starts bubblewrap, which makes the namespaces and starts a

@@ -2,7 +2,7 @@
 //!
 //! The bytes of a message come in, a [`Node`] goes out to `walk`. `serde_json::Value` will not do
 //! here: it sorts the fields of an object and silently keeps the last of two with the same name,
-//! and a checker must see both. This room never judges what a message means.
+//! and a checker must see both. This module never judges what a message means.
 
 use std::cell::Cell;
 use std::fmt;
