@@ -1,4 +1,4 @@
-//! A key source that fails as it is told: wraps any source, for tests.
+//! A key source with injected faults: wraps any source, for tests.
 //!
 //! Every call is named to an [`Injector`] first; what it answers is done to the call. The wrapper
 //! itself holds no key.

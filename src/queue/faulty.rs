@@ -1,4 +1,4 @@
-//! A queue whose calls fail as told.
+//! A queue with injected faults.
 //!
 //! Calls come in, are named to an [`Injector`] before they are made, and go on to the wrapped queue
 //! or not. Deliveries that went through it are wrapped too. It decides nothing by itself and keeps

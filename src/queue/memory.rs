@@ -212,7 +212,7 @@ impl Broker {
         });
     }
 
-    /// Adds an observer, which is told of everything from now on.
+    /// Adds an observer, which gets a notice of everything from now on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.with(|state, _| state.observers.push(observer));
     }
@@ -228,7 +228,7 @@ impl Broker {
     }
 
     /// Cuts a worker's publishing connection only: what it holds stays valid and can be settled,
-    /// but is told lost, and its consumers begin again.
+    /// but is reported lost, and its consumers begin again.
     pub fn cut_publishing(&self, connection: u64) {
         self.with(|state, _| state.cut_publishing(connection));
     }

@@ -87,7 +87,7 @@ fn run_once(schedule: &Schedule, traced: bool) -> Ran {
         if !world.run_jobs(STUCK).await {
             world.violation("a job was never settled".into());
         }
-        // Processes that stand still or start again come back meanwhile.
+        // Processes that are paused or start again come back meanwhile.
         tokio::time::sleep(AFTERWARDS).await;
         world.stop.cancel();
         if tokio::time::timeout(STUCK, world.workers_ended())
@@ -121,7 +121,7 @@ fn shrink(schedule: &Schedule) -> (Vec<usize>, Schedule) {
     }
 }
 
-/// What a failure looks like to the one who has to mend it.
+/// The report of a failure: its seed, its smallest schedule, and what happened.
 fn describe(seed: u64) -> String {
     let (kept, schedule) = shrink(&Schedule::of(seed));
     let ran = run(&schedule, true);

@@ -1,4 +1,4 @@
-//! Processes: one simulated worker, which can die, stand still or be cut off at any call.
+//! Processes: one simulated worker, which can die, be paused or be cut off at any call.
 //!
 //! Every call that a worker makes of its store, key source or queue passes through its process,
 //! which looks up in the schedule what happens there. A dead process makes no call any more: what it
@@ -173,7 +173,7 @@ impl Process {
                     false => none.wait_before(wait),
                 }
             }
-            // A queue rides over its broker's faults by itself; only these two tell of them.
+            // A queue handles faults of its broker itself; only these two report them.
             What::Refuse | What::Deny | What::LoseAnswer
                 if call.seam == Seam::Queue && !matches!(call.operation, "publish" | "settle") =>
             {

@@ -102,7 +102,7 @@ pub enum What {
     /// The worker dies: before the call reaches its store, key source or queue, or after the work
     /// was done. Another one starts after so many milliseconds.
     Crash { after: bool, restart_ms: u64 },
-    /// The worker stands still (SIGSTOP) and goes on later.
+    /// The worker is paused (SIGSTOP) and resumed later.
     Pause { after: bool, ms: u64 },
     /// The call takes longer.
     Delay { after: bool, ms: u64 },

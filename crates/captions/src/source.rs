@@ -1,6 +1,6 @@
 //! Sources: what the bytes of a caption source are, and the parser of each kind.
 //!
-//! A caption file is told by its content. Samples of embedded tracks come as ffprobe prints them
+//! The format of a caption file is found by its content. Samples of embedded tracks come as ffprobe prints them
 //! (JSON), closed captions as a Matroska file without pictures.
 
 use serde::{Deserialize, Serialize};

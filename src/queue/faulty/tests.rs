@@ -1,4 +1,4 @@
-//! The wrapper names each call, and does to it what it is told.
+//! The wrapper names each call, and applies what the injector decides.
 
 use std::time::Duration;
 

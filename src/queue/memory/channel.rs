@@ -43,7 +43,7 @@ pub(super) struct Channel {
     /// How long each delivery may be held.
     pub(super) timeout: Duration,
     pub(super) consuming: bool,
-    /// Its worker's publishing connection was cut: what it holds stays valid, but it is told lost.
+    /// Its worker's publishing connection was cut: what it holds stays valid, but it is reported lost.
     pub(super) over: bool,
     /// By delivery tag.
     pub(super) unacked: BTreeMap<u64, Held>,

@@ -72,7 +72,7 @@ impl MemoryStore {
         Ok(Some(change))
     }
 
-    /// What the store keeps of what it is told.
+    /// What the store keeps of a new object.
     pub(super) fn described(&self, new: &NewObject) -> Described {
         let mut kept = Described::of(new);
         if !self.abilities.storage_class {

@@ -33,7 +33,7 @@ impl MemoryStore {
         Ok(id)
     }
 
-    /// `None` when it was completed before, where the store answers that kindly.
+    /// `None` when it was completed before, where the store answers 200 to that.
     pub(super) fn complete_upload(
         &self,
         at: &Place,
