@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "contributing.md"
-ROW = re.compile(r"^\| (?P<name>[^|]+?) \| (?P<seconds>\d+) \| (?P<what>[^|]*?) \|$", re.M)
+ROW = re.compile(r"^\| (?P<name>[^|]+?) \| (?P<seconds>\d+) \|(?P<what>[^|]*)\|$", re.M)
 # Below this many seconds nothing is said: start-up and noise.
 LEAST = 5
 
