@@ -58,6 +58,13 @@ pub struct Bench {
     pub stubborn: bool,
 }
 
+/// A bench with a source of three parts.
+pub fn with_source() -> Bench {
+    let bench = Bench::aws();
+    bench.source(LONG, 1);
+    bench
+}
+
 impl Bench {
     /// A store that keeps what S3 promises.
     pub fn aws() -> Bench {

@@ -11,14 +11,7 @@ use ciphermill::queue::memory::{Answer, Confirm, Cut, JOBS, Kind, QueueRules, RE
 use serde_json::{Value, json};
 
 use crate::bench::script::{at_store, fail};
-use crate::bench::{Bench, LONG, PART, job, output};
-
-/// A bench with a source of three parts.
-fn bench() -> Bench {
-    let bench = Bench::aws();
-    bench.source(LONG, 1);
-    bench
-}
+use crate::bench::{Bench, PART, job, output, with_source};
 
 /// A job that wants its end to be sent to this queue too.
 fn replying(queue: &str) -> Value {
@@ -29,7 +22,7 @@ fn replying(queue: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn p1_a_refused_end_event_is_published_until_it_is_taken() {
-    let bench = bench();
+    let bench = with_source();
     for _ in 0..4 {
         bench.broker.next_publish(Kind::Event, Answer::Nack);
     }
@@ -43,7 +36,7 @@ async fn p1_a_refused_end_event_is_published_until_it_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn p1_an_end_event_whose_confirm_is_lost_is_published_again_with_its_id() {
-    let bench = bench();
+    let bench = with_source();
     bench.broker.next_publish(Kind::Event, Answer::LoseConfirm);
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [Settlement::Done]);
@@ -58,7 +51,7 @@ async fn p1_an_end_event_whose_confirm_is_lost_is_published_again_with_its_id() 
 
 #[tokio::test(start_paused = true)]
 async fn an_end_event_that_no_queue_is_bound_for_holds_no_job() {
-    let bench = bench();
+    let bench = with_source();
     bench.broker.unbind(RESULTS);
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [Settlement::Done]);
@@ -67,7 +60,7 @@ async fn an_end_event_that_no_queue_is_bound_for_holds_no_job() {
 
 #[tokio::test(start_paused = true)]
 async fn p1_an_end_event_that_is_never_confirmed_sends_the_job_back_within_its_lease() {
-    let bench = bench();
+    let bench = with_source();
     bench.broker.every_publish(Kind::Event, Answer::Nack);
     bench.submit(&job([output("a")]));
     let working = bench.start(bench.worker(1));
@@ -95,7 +88,7 @@ async fn p1_a_failure_waits_for_its_event_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_event_refused_for_another_reason_closes_no_gate() {
-    let bench = bench();
+    let bench = with_source();
     let refused = Rule::new(fail(Code::Internal)).seam(Seam::Queue);
     bench.rule(
         refused
@@ -118,7 +111,7 @@ async fn an_end_event_refused_for_another_reason_closes_no_gate() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopping_worker_does_not_wait_for_a_confirm() {
-    let bench = bench();
+    let bench = with_source();
     bench.broker.every_publish(Kind::Event, Answer::Nack);
     bench.submit(&job([output("a")]));
     let working = bench.start(bench.worker(1));
@@ -132,7 +125,7 @@ async fn a_stopping_worker_does_not_wait_for_a_confirm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_lost_while_its_end_is_not_confirmed_is_given_up() {
-    let bench = bench();
+    let bench = with_source();
     bench.broker.every_publish(Kind::Event, Answer::Nack);
     bench.submit(&job([output("a")]));
     let working = bench.start(bench.worker(1));
@@ -148,7 +141,7 @@ async fn a_delivery_lost_while_its_end_is_not_confirmed_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_queue_that_is_allowed_gets_the_end_only() {
-    let bench = bench();
+    let bench = with_source();
     let declared = bench.broker.declare("replies", QueueRules::default());
     declared.expect("declared");
     let seen = bench.works(&replying("replies")).await;
@@ -177,7 +170,7 @@ async fn a_reply_queue_gets_a_failure_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_queue_that_is_not_allowed_fails_the_job_and_gets_nothing() {
-    let bench = bench();
+    let bench = with_source();
     let declared = bench.broker.declare("elsewhere", QueueRules::default());
     declared.expect("declared");
     let seen = bench.works(&replying("elsewhere")).await;
@@ -188,7 +181,7 @@ async fn a_reply_queue_that_is_not_allowed_fails_the_job_and_gets_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_queue_that_is_missing_holds_no_job() {
-    let bench = bench();
+    let bench = with_source();
     let seen = bench.works(&replying("replies")).await;
     assert_eq!(seen.settlements(), [Settlement::Done]);
     assert_eq!(seen.settled()[0].at, Duration::ZERO);
@@ -218,7 +211,7 @@ async fn progress_is_told_once_a_second_while_bytes_move() {
 
 #[tokio::test(start_paused = true)]
 async fn every_event_names_its_job_worker_attempt_and_labels() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/a", fail(Code::IntegrityMismatch)).times(1));
     let mut labelled = job([output("a")]);
     labelled["labels"] = json!({"show": "42"});
@@ -240,7 +233,7 @@ async fn every_event_names_its_job_worker_attempt_and_labels() {
 
 #[tokio::test(start_paused = true)]
 async fn news_that_cannot_be_published_hold_no_job() {
-    let bench = bench();
+    let bench = with_source();
     let broken = Rule::new(fail(Code::BrokerDown)).seam(Seam::Queue);
     bench.rule(broken.operation("publish").target("job.started"));
     let seen = bench.works(&job([output("a")])).await;

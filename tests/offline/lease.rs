@@ -8,19 +8,12 @@ use ciphermill::queue::Settlement;
 use ciphermill::queue::memory::{Cut, Rules};
 
 use crate::bench::script::{at_store, fail};
-use crate::bench::{Bench, LONG, job, output};
+use crate::bench::{job, output, with_source};
 
 const DONE: Settlement = Settlement::Done;
 const DEAD: Settlement = Settlement::Dead;
 const RETRY: Settlement = Settlement::Retry;
 const RETURN: Settlement = Settlement::Return;
-
-/// A bench with a source of three parts.
-fn bench() -> Bench {
-    let bench = Bench::aws();
-    bench.source(LONG, 1);
-    bench
-}
 
 fn seconds(number: f64) -> Duration {
     Duration::from_secs_f64(number)
@@ -28,7 +21,7 @@ fn seconds(number: f64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_waits_for_a_dependency_within_its_lease_only() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)));
     bench.rule(at_store("reachable", "", fail(Code::StoreDown)));
     bench.submit(&job([output("a")]));
@@ -46,7 +39,7 @@ async fn a_job_waits_for_a_dependency_within_its_lease_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_outlasts_its_lease_is_stopped_and_goes_back() {
-    let bench = bench();
+    let bench = with_source();
     let slow = Effect::DelayBefore(seconds(7200.0));
     bench.rule(at_store("upload", "made/a", slow).times(1));
     let seen = bench.works(&job([output("a")])).await;
@@ -58,7 +51,7 @@ async fn a_job_that_outlasts_its_lease_is_stopped_and_goes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_always_outlasts_its_lease_fails_by_that_name() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store(
         "upload",
         "made/a",
@@ -76,7 +69,7 @@ async fn a_job_that_always_outlasts_its_lease_fails_by_that_name() {
 
 #[tokio::test(start_paused = true)]
 async fn p2_a_lease_that_ends_during_publication_lets_it_end() {
-    let bench = bench();
+    let bench = with_source();
     bench.broker.set_rules(Rules {
         consumer_timeout: seconds(3600.0),
         ..Rules::default()
@@ -93,7 +86,7 @@ async fn p2_a_lease_that_ends_during_publication_lets_it_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_lost_while_its_job_runs_tells_nobody() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/a", Effect::DelayBefore(seconds(60.0))).times(3));
     bench.submit(&job([output("a")]));
     let working = bench.start(bench.worker(1));
@@ -112,7 +105,7 @@ async fn a_delivery_lost_while_its_job_runs_tells_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn p3_a_delivery_lost_during_publication_is_recognised_when_it_comes_again() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store(
         "complete",
         "made/a",

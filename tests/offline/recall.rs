@@ -7,14 +7,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::bench::script::{at_store, fail};
-use crate::bench::{Bench, LONG, SHORT, given_iv, job, optional, output, url};
-
-/// A bench with a source of three parts.
-fn bench() -> Bench {
-    let bench = Bench::aws();
-    bench.source(LONG, 1);
-    bench
-}
+use crate::bench::{Bench, LONG, SHORT, given_iv, job, optional, output, url, with_source};
 
 /// Two outputs in parts: a job that the ledger remembers.
 fn two() -> Value {
@@ -34,7 +27,7 @@ async fn a_new_job_in_one_part_asks_no_ledger() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_comes_again_and_left_nothing_runs() {
     for job in [job([output("a")]), two()] {
-        let bench = bench();
+        let bench = with_source();
         let done = bench.succeeds_again(&job).await;
         assert!(!done.recognised);
         assert_eq!(bench.body("s3://made/a").len(), LONG);
@@ -66,7 +59,7 @@ async fn p3_a_finished_job_is_recognised_by_the_label_of_its_object() {
 
 #[tokio::test(start_paused = true)]
 async fn p3_the_ledger_tells_more_of_a_finished_job_than_its_label() {
-    let bench = bench();
+    let bench = with_source();
     let job = job([output("a")]);
     let first = bench.succeeds(&job).await.data;
     let again = bench.succeeds_again(&job).await;
@@ -91,7 +84,7 @@ async fn p3_a_finished_job_is_recognised_by_the_ledger() {
 #[tokio::test(start_paused = true)]
 async fn p3_a_finished_job_is_recognised_although_its_source_has_changed() {
     for job in [job([output("a")]), two()] {
-        let bench = bench();
+        let bench = with_source();
         bench.succeeds(&job).await;
         bench.source(LONG, 2);
         assert!(bench.succeeds_again(&job).await.recognised);
@@ -100,7 +93,7 @@ async fn p3_a_finished_job_is_recognised_although_its_source_has_changed() {
 
 #[tokio::test(start_paused = true)]
 async fn p3_a_finished_job_is_recognised_with_the_optional_outputs_that_failed() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("begin", "made/b", fail(Code::SinkDenied)));
     let job = job([output("a"), optional("b")]);
     let first = bench.succeeds(&job).await.data;
@@ -137,7 +130,7 @@ async fn a_finished_job_whose_output_is_gone_or_replaced_runs_again() {
 #[tokio::test(start_paused = true)]
 async fn a_finished_job_is_not_run_again_while_its_outputs_cannot_be_looked_at() {
     for code in [Code::StoreDown, Code::SourceDenied] {
-        let bench = bench();
+        let bench = with_source();
         bench.succeeds(&two()).await;
         bench.script.writes();
         bench.rule(at_store("head", "made/b", fail(code)));
@@ -153,7 +146,7 @@ async fn an_outage_while_the_label_or_the_ledger_is_looked_for_ends_the_attempt(
         (&one, "head", "made/a", ""),
         (&two(), "get_small", "film.json", "/outputs/0/url"),
     ] {
-        let bench = bench();
+        let bench = with_source();
         bench.rule(at_store(operation, target, fail(Code::StoreDown)));
         bench.fails_again(job, Code::StoreDown, at).await;
         assert!(bench.script.writes().is_empty());
@@ -162,7 +155,7 @@ async fn an_outage_while_the_label_or_the_ledger_is_looked_for_ends_the_attempt(
 
 #[tokio::test(start_paused = true)]
 async fn a_label_that_may_not_be_looked_at_is_none() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "made/a", fail(Code::SourceDenied)).times(1));
     assert!(!bench.succeeds(&job([output("a")])).await.recognised);
 }
@@ -180,7 +173,7 @@ async fn the_object_of_another_job_is_no_label_of_this_one() {
 
 #[tokio::test(start_paused = true)]
 async fn p3_a_job_whose_result_was_not_remembered_is_recognised_by_its_outputs() {
-    let bench = bench();
+    let bench = with_source();
     // The entry, the entry with its uploads, the result.
     bench.rule(at_store("put", "film.json", fail(Code::StoreDown)).from(3));
     let first = bench.succeeds(&two()).await.data;
@@ -200,7 +193,7 @@ async fn p3_a_job_whose_result_was_not_remembered_is_recognised_by_its_outputs()
 
 #[tokio::test(start_paused = true)]
 async fn another_message_with_the_same_id_waits_for_a_young_one() {
-    let bench = bench();
+    let bench = with_source();
     bench
         .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
         .await;
@@ -213,7 +206,7 @@ async fn another_message_with_the_same_id_waits_for_a_young_one() {
 
 #[tokio::test(start_paused = true)]
 async fn p6_another_message_with_the_same_id_clears_up_after_a_dead_one() {
-    let bench = bench();
+    let bench = with_source();
     bench
         .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
         .await;
@@ -226,7 +219,7 @@ async fn p6_another_message_with_the_same_id_clears_up_after_a_dead_one() {
 
 #[tokio::test(start_paused = true)]
 async fn another_message_with_the_same_id_follows_a_finished_one() {
-    let bench = bench();
+    let bench = with_source();
     bench.succeeds(&two()).await;
     let other = job([output("c"), output("d")]);
     assert!(!bench.succeeds(&other).await.recognised);
@@ -237,7 +230,7 @@ async fn another_message_with_the_same_id_follows_a_finished_one() {
 async fn p13_a_given_iv_reserves_its_id_for_ever() {
     // Whether the first or the second message gives the iv.
     for (first, second) in [(given_iv("a"), output("c")), (output("a"), given_iv("c"))] {
-        let bench = bench();
+        let bench = with_source();
         bench.succeeds(&job([first])).await;
         bench.wait(10 * 86_400).await;
         let other = job([second]);
@@ -250,7 +243,7 @@ async fn p13_a_given_iv_reserves_its_id_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn p13_a_given_iv_of_a_job_that_failed_is_remembered() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/a", fail(Code::SinkDenied)));
     let given = job([given_iv("a")]);
     bench
@@ -270,7 +263,7 @@ async fn p13_a_given_iv_of_a_job_that_failed_is_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn p13_a_damaged_entry_may_hold_the_history_of_an_iv() {
-    let bench = bench();
+    let bench = with_source();
     bench.put(crate::bench::LEDGER, b"{\"job_id\": \"film\"");
     let fault = bench.fails(&two(), Code::ReservedByOther, "/id").await;
     assert!(fault.message.contains("is damaged"));
@@ -283,7 +276,7 @@ async fn p13_a_damaged_entry_may_hold_the_history_of_an_iv() {
 /// Runs without paused time: files are read and written by threads.
 #[tokio::test]
 async fn p3_a_file_is_recognised_by_its_inode() {
-    let bench = bench();
+    let bench = with_source();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a");
     let job = job([json!({"url": format!("file://{}", path.display())})]);

@@ -8,14 +8,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 
 use crate::bench::script::{at_store, fail};
-use crate::bench::{Bench, LONG, given_iv, job, new_output, output, url};
-
-/// A bench with a source of three parts.
-fn bench() -> Bench {
-    let bench = Bench::aws();
-    bench.source(LONG, 1);
-    bench
-}
+use crate::bench::{Bench, LONG, given_iv, job, new_output, output, url, with_source};
 
 /// Two outputs in parts: a job that the ledger remembers.
 fn two() -> Value {
@@ -33,7 +26,7 @@ async fn half_published(bench: &Bench, job: &Value) {
 #[tokio::test(start_paused = true)]
 async fn p6_uploads_that_a_crash_left_are_aborted_when_the_job_comes_again() {
     for (outputs, redelivered) in [(1, false), (1, true), (2, true)] {
-        let bench = bench();
+        let bench = with_source();
         let job = match outputs {
             1 => job([output("a")]),
             _ => two(),
@@ -54,7 +47,7 @@ async fn p6_uploads_that_a_crash_left_are_aborted_when_the_job_comes_again() {
 
 #[tokio::test(start_paused = true)]
 async fn p6_uploads_that_nobody_remembers_are_found_by_their_time() {
-    let bench = bench();
+    let bench = with_source();
     let earlier = bench.begin("s3://made/a");
     bench.wait(600).await;
     let hangs = at_store("put", "film.json", Effect::HangBefore).from(2);
@@ -89,7 +82,7 @@ async fn an_upload_that_is_gone_already_holds_nothing_up() {
 #[tokio::test(start_paused = true)]
 async fn p6_a_store_that_does_not_answer_to_an_abort_ends_the_attempt() {
     for unremembered in [false, true] {
-        let bench = bench();
+        let bench = with_source();
         let hangs = match unremembered {
             false => at_store("upload", "made/a", Effect::HangAfter),
             true => at_store("put", "film.json", Effect::HangBefore).from(2),
@@ -109,7 +102,7 @@ async fn p6_a_store_that_does_not_answer_to_an_abort_ends_the_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn an_abort_that_is_denied_is_left_to_the_reaper() {
-    let bench = bench();
+    let bench = with_source();
     bench
         .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
         .await;
@@ -121,7 +114,7 @@ async fn an_abort_that_is_denied_is_left_to_the_reaper() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_names_what_a_job_may_not_name_is_not_followed() {
     for named in ["s3://elsewhere/a", "no url"] {
-        let bench = bench();
+        let bench = with_source();
         bench
             .dies(&two(), at_store("upload", "made/a", Effect::HangAfter))
             .await;
@@ -136,7 +129,7 @@ async fn an_entry_that_names_what_a_job_may_not_name_is_not_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn p5_a_given_iv_meets_one_version_of_its_source_only() {
-    let bench = bench();
+    let bench = with_source();
     let given = job([given_iv("a"), output("b")]);
     half_published(&bench, &given).await;
     bench.source(LONG, 2);
@@ -168,7 +161,7 @@ async fn what_an_earlier_attempt_published_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_attempt_published_is_kept_where_it_may_not_be_replaced() {
-    let bench = bench();
+    let bench = with_source();
     let job = job([new_output("a"), output("b")]);
     half_published(&bench, &job).await;
     let done = bench.succeeds_again(&job).await;
@@ -177,7 +170,7 @@ async fn what_an_earlier_attempt_published_is_kept_where_it_may_not_be_replaced(
 
 #[tokio::test(start_paused = true)]
 async fn p5_what_was_made_of_another_version_of_the_source_is_made_again() {
-    let bench = bench();
+    let bench = with_source();
     half_published(&bench, &two()).await;
     let plain = bench.source(LONG, 2);
     bench.succeeds_again(&two()).await;
@@ -216,7 +209,7 @@ async fn an_output_that_somebody_replaced_since_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_while_published_outputs_are_looked_for_ends_the_attempt() {
-    let bench = bench();
+    let bench = with_source();
     half_published(&bench, &two()).await;
     bench.rule(at_store("head", "made/a", fail(Code::StoreDown)));
     bench.fails_again(&two(), Code::StoreDown, "").await;

@@ -13,18 +13,11 @@ use serde_json::json;
 
 use crate::bench::script::{at_store, fail};
 use crate::bench::work::Spool;
-use crate::bench::{Bench, LONG, job, output};
+use crate::bench::{Bench, LONG, job, output, with_source};
 
 const DONE: Settlement = Settlement::Done;
 const DEAD: Settlement = Settlement::Dead;
 const RETRY: Settlement = Settlement::Retry;
-
-/// A bench with a source of three parts.
-fn bench() -> Bench {
-    let bench = Bench::aws();
-    bench.source(LONG, 1);
-    bench
-}
 
 fn seconds(number: f64) -> Duration {
     Duration::from_secs_f64(number)
@@ -32,7 +25,7 @@ fn seconds(number: f64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn p1_a_job_that_ends_well_is_done_after_its_event() {
-    let bench = bench();
+    let bench = with_source();
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [DONE]);
     assert_eq!(seen.keys(), ["job.started", "job.succeeded"]);
@@ -50,7 +43,7 @@ async fn a_permanent_failure_is_dead_lettered_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_transient_failure_goes_back_to_the_queue() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/a", fail(Code::IntegrityMismatch)).times(1));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [RETRY, DONE]);
@@ -65,7 +58,7 @@ async fn a_transient_failure_goes_back_to_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn a_transient_failure_is_final_after_the_last_attempt() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/a", fail(Code::IntegrityMismatch)));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [RETRY, RETRY, DEAD]);
@@ -74,7 +67,7 @@ async fn a_transient_failure_is_final_after_the_last_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn pauses_before_a_retry_double_up_to_fifteen_seconds() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/a", fail(Code::IntegrityMismatch)));
     bench.submit(&job([output("a")]));
     let mut worker = bench.worker(1);
@@ -102,7 +95,7 @@ async fn pauses_before_a_retry_double_up_to_fifteen_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dependency_that_is_down_burns_no_attempt() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)).times(6));
     bench.rule(at_store("reachable", "", fail(Code::StoreDown)).times(6));
     let seen = bench.works(&job([output("a")])).await;
@@ -118,7 +111,7 @@ async fn a_dependency_that_is_down_burns_no_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_service_that_is_down_burns_no_attempt() {
-    let bench = bench();
+    let bench = with_source();
     let encryption = json!({"mode": "aes-gcm", "key": crate::bench::key()});
     let encrypted = json!({"url": "s3://made/a", "encryption": encryption});
     let down = || fail(Code::KeyServiceDown);
@@ -130,7 +123,7 @@ async fn a_key_service_that_is_down_burns_no_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_that_only_this_job_sees_counts_its_attempts() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [RETRY, RETRY, DEAD]);
@@ -143,7 +136,7 @@ async fn an_outage_that_only_this_job_sees_counts_its_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_that_passes_is_tried_again_here() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)).times(3));
     let seen = bench.works(&job([output("a")])).await;
     assert_eq!(seen.settlements(), [DONE]);
@@ -152,7 +145,7 @@ async fn an_outage_that_passes_is_tried_again_here() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_anything_else_is_believed() {
-    let bench = bench();
+    let bench = with_source();
     let pipeline = bench.worker(1).pipeline;
     let is_down = async |code| pipeline.is_down(&Fault::new(code, "down")).await;
     assert!(!is_down(Code::StoreDown).await, "the store answers");
@@ -165,7 +158,7 @@ async fn an_outage_of_anything_else_is_believed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_pipeline_is_a_transient_failure() {
-    let bench = bench();
+    let bench = with_source();
     bench
         .script
         .before(("head", "films/film", 1), || panic!("a bug"));
@@ -175,7 +168,7 @@ async fn a_panic_of_the_pipeline_is_a_transient_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_transfer_task_is_a_transient_failure() {
-    let bench = bench();
+    let bench = with_source();
     for nth in 1..=3 {
         bench
             .script
@@ -195,7 +188,7 @@ async fn a_panic_of_a_transfer_task_is_a_transient_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_spooled_job_beyond_the_last_attempt_crashed_its_workers() {
-    let bench = bench();
+    let bench = with_source();
     bench.submit(&job([output("a")]));
     // Three deliveries that ended without a word.
     let crashing = bench.broker.connect(1);
@@ -221,7 +214,7 @@ async fn a_spooled_job_beyond_the_last_attempt_crashed_its_workers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_brokers_job_beyond_the_last_attempt_is_tried_once_more() {
-    let bench = bench();
+    let bench = with_source();
     bench.submit(&job([output("a")]));
     let crashing = bench.broker.connect(1);
     for _ in 0..5 {
@@ -242,7 +235,7 @@ async fn a_brokers_job_beyond_the_last_attempt_is_tried_once_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_no_json_is_refused() {
-    let bench = bench();
+    let bench = with_source();
     bench.submit_bytes("broken", b"not json");
     let working = bench.start(bench.worker(1));
     let seen = working.seen.clone();
@@ -263,7 +256,7 @@ async fn a_message_that_is_no_json_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_message_names_every_fault_and_uses_no_reply_queue() {
-    let bench = bench();
+    let bench = with_source();
     let rules = ciphermill::queue::memory::QueueRules::default();
     bench.broker.declare("replies", rules).expect("declared");
     let mut wrong = job([output("a")]);
@@ -285,7 +278,7 @@ async fn a_refused_message_names_every_fault_and_uses_no_reply_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn a_settlement_that_fails_leaves_the_message_to_come_again() {
-    let bench = bench();
+    let bench = with_source();
     let broken = Rule::new(fail(Code::BrokerDown)).seam(Seam::Queue);
     bench.rule(broken.operation("settle").times(1));
     let seen = bench.works(&job([output("a")])).await;
@@ -299,7 +292,7 @@ async fn a_settlement_that_fails_leaves_the_message_to_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn no_bad_job_ends_a_slot() {
-    let bench = bench();
+    let bench = with_source();
     for id in ["one", "two", "three"] {
         let mut bad = job([output(id)]);
         bad["id"] = id.into();

@@ -14,14 +14,7 @@ use serde_json::Value;
 
 use crate::bench::script::{at_store, fail};
 use crate::bench::work::Spool;
-use crate::bench::{Bench, LONG, job, output};
-
-/// A bench with a source of three parts.
-fn bench() -> Bench {
-    let bench = Bench::aws();
-    bench.source(LONG, 1);
-    bench
-}
+use crate::bench::{Bench, job, output, with_source};
 
 /// A job of this name, with one output of the same name.
 fn named(id: &str) -> Value {
@@ -36,7 +29,7 @@ fn seconds(number: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn the_gate_keeps_new_jobs_in_the_queue_while_a_dependency_is_down() {
-    let bench = bench();
+    let bench = with_source();
     bench.put("s3://films/other", b"x");
     let mut waiting = named("waiting");
     waiting["input"]["url"] = "s3://films/other".into();
@@ -64,7 +57,7 @@ async fn the_gate_keeps_new_jobs_in_the_queue_while_a_dependency_is_down() {
 
 #[tokio::test(start_paused = true)]
 async fn the_gate_opens_when_the_job_that_waits_goes_back() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)).times(2));
     bench.rule(at_store("reachable", "", fail(Code::StoreDown)).times(2));
     // It is up again, and this job fails in another way.
@@ -85,7 +78,7 @@ async fn the_gate_opens_when_the_job_that_waits_goes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_gate_does_not_keep_a_worker_from_stopping() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("head", "films/film", fail(Code::StoreDown)));
     bench.rule(at_store("reachable", "", fail(Code::StoreDown)));
     bench.submit(&named("one"));
@@ -103,7 +96,7 @@ async fn a_closed_gate_does_not_keep_a_worker_from_stopping() {
 
 #[tokio::test(start_paused = true)]
 async fn p10_a_stopped_worker_finishes_what_runs_and_takes_no_new_job() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store(
         "upload",
         "made/one",
@@ -127,7 +120,7 @@ async fn p10_a_stopped_worker_finishes_what_runs_and_takes_no_new_job() {
 
 #[tokio::test(start_paused = true)]
 async fn p10_a_job_that_does_not_end_in_time_goes_back_and_leaves_nothing() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store(
         "upload",
         "made/one",
@@ -156,7 +149,7 @@ async fn p10_a_job_that_does_not_end_in_time_goes_back_and_leaves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn p10_a_job_that_is_publishing_is_published_whole() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store(
         "complete",
         "made/",
@@ -176,7 +169,7 @@ async fn p10_a_job_that_is_publishing_is_published_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_pauses_before_a_retry_goes_back_when_the_worker_stops() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store(
         "upload",
         "made/one",
@@ -199,7 +192,7 @@ async fn a_job_that_pauses_before_a_retry_goes_back_when_the_worker_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_ends_after_the_jobs_it_may_do() {
-    let bench = bench();
+    let bench = with_source();
     for id in ["one", "two", "three"] {
         bench.submit(&named(id));
     }
@@ -212,7 +205,7 @@ async fn a_worker_ends_after_the_jobs_it_may_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_goes_back_is_none_of_those_it_may_do() {
-    let bench = bench();
+    let bench = with_source();
     bench.rule(at_store("upload", "made/one", fail(Code::IntegrityMismatch)).times(1));
     bench.submit(&named("one"));
     let mut worker = bench.worker(2);
@@ -236,7 +229,7 @@ async fn a_dead_job_is_one_of_those_it_may_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_cannot_be_mended_ends_the_worker() {
-    let bench = bench();
+    let bench = with_source();
     let broken = Rule::new(fail(Code::TopologyMissing)).seam(Seam::Queue);
     bench.rule(broken.operation("next").target("1"));
     bench.rule(at_store(
@@ -258,7 +251,7 @@ async fn a_queue_that_cannot_be_mended_ends_the_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_ends_ends_the_worker() {
-    let bench = bench();
+    let bench = with_source();
     bench.submit(&named("one"));
     let mut worker = bench.worker(1);
     let spool = Arc::new(Spool {
@@ -279,7 +272,7 @@ async fn a_queue_that_ends_ends_the_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_panics_ends_the_worker_with_a_fault() {
-    let bench = bench();
+    let bench = with_source();
     bench.script.before(("next", "0", 1), || panic!("a bug"));
     let fault = bench.start(bench.worker(1)).ended().await;
     assert_eq!(fault.expect_err("a slot is missing").code, Code::Internal);
@@ -287,7 +280,7 @@ async fn a_slot_that_panics_ends_the_worker_with_a_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn slots_work_side_by_side() {
-    let bench = bench();
+    let bench = with_source();
     for id in ["one", "two"] {
         bench.rule(at_store("complete", id, Effect::DelayBefore(seconds(10))));
         bench.submit(&named(id));

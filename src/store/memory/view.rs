@@ -11,7 +11,7 @@ use super::state::{OpenUpload, Stored};
 use crate::job::ObjectUrl;
 use crate::store::{UploadId, Version};
 
-/// Is told of every change.
+/// Called with every change.
 pub type Observer = Arc<dyn Fn(&Change) + Send + Sync>;
 
 /// What a change was made by.

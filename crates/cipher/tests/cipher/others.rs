@@ -12,7 +12,8 @@ pub fn ctr(key: &[u8], start: Block, plain: &[u8]) -> Vec<u8> {
     let algorithm = match key.len() {
         16 => &cipher::AES_128,
         24 => &cipher::AES_192,
-        _ => &cipher::AES_256,
+        32 => &cipher::AES_256,
+        other => panic!("AES has no key of {other} bytes"),
     };
     let key = UnboundCipherKey::new(algorithm, key).expect("key");
     let key = EncryptingKey::ctr(key).expect("key");
@@ -37,7 +38,8 @@ pub fn ctr_of(width: CounterWidth, key: &[u8], start: Block, plain: &[u8]) -> Ve
             match key.len() {
                 16 => run!($flavour, aes::Aes128),
                 24 => run!($flavour, aes::Aes192),
-                _ => run!($flavour, aes::Aes256),
+                32 => run!($flavour, aes::Aes256),
+                other => panic!("AES has no key of {other} bytes"),
             }
         };
     }
@@ -54,7 +56,8 @@ pub fn gcm(key: &[u8], iv: [u8; 12], plain: &[u8]) -> Vec<u8> {
     let algorithm = match key.len() {
         16 => &aead::AES_128_GCM,
         24 => &aead::AES_192_GCM,
-        _ => &aead::AES_256_GCM,
+        32 => &aead::AES_256_GCM,
+        other => panic!("AES has no key of {other} bytes"),
     };
     let key = LessSafeKey::new(UnboundKey::new(algorithm, key).expect("key"));
     let mut data = plain.to_vec();
@@ -79,7 +82,8 @@ pub fn cbc(key: &[u8], iv: Block, plain: &[u8]) -> Vec<u8> {
     match key.len() {
         16 => run!(aes::Aes128),
         24 => run!(aes::Aes192),
-        _ => run!(aes::Aes256),
+        32 => run!(aes::Aes256),
+        other => panic!("AES has no key of {other} bytes"),
     };
     data
 }

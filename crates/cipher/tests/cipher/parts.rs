@@ -23,11 +23,12 @@ fn gcm_by_the_crate(key: &[u8], iv: &[u8], plain: &[u8]) -> Vec<u8> {
     }
     match (key.len(), iv.len()) {
         (16, 12) => run!(Aes128, U12),
-        (16, _) => run!(Aes128, U16),
+        (16, 16) => run!(Aes128, U16),
         (24, 12) => run!(Aes192, U12),
-        (24, _) => run!(Aes192, U16),
-        (_, 12) => run!(Aes256, U12),
-        _ => run!(Aes256, U16),
+        (24, 16) => run!(Aes192, U16),
+        (32, 12) => run!(Aes256, U12),
+        (32, 16) => run!(Aes256, U16),
+        (key, iv) => panic!("no GCM for a key of {key} and an iv of {iv} bytes"),
     }
 }
 
